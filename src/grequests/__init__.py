@@ -1,0 +1,1 @@
+"""GRequests (being built)."""
