@@ -1,0 +1,216 @@
+"""The general lane: Requests' own code, in a greenlet, over green connections.
+
+`perform` calls `session.request(...)` and nothing else of what makes a request, so that subclasses,
+hooks, auth flows, adapters, mocks and recorders all count.  What it adds happens below the session
+(its adapters' managers serve green pools to our greenlets, see `_green_pool`) and is invisible to
+whoever uses the session directly.
+
+It may not know: who schedules the greenlets, the fast lane, retries, deadlines.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import requests
+import requests.sessions
+from gevent.local import local
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPDigestAuth
+from urllib3.poolmanager import PoolManager
+
+from ._green_dial import enter, leave
+from ._green_pool import drop_inherited, green_manager
+from ._green_socket import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["close", "perform", "shared_adapter"]
+
+#: Origins whose idle connections are kept, and how many for each.  An idle connection is a
+#: descriptor; the default limit of a process is 1,024 of them.
+_ORIGINS = 100
+_IDLE_PER_ORIGIN = 100
+
+#: Adapters that answer without a network, from packages whose mocks look at their caller's thread.
+_NEVER_BLOCK = ("requests_mock", "responses")
+
+_pid = os.getpid()
+_shared: HTTPAdapter | None = None
+
+
+def perform(
+    session: requests.Session | None, method: str, url: Any, kwargs: dict[str, Any]
+) -> requests.Response:
+    """Send one request with Requests' own code, letting other greenlets run while it waits.
+
+    Args:
+        session: whose `request` is called; None for a fresh one, which shares nothing but
+            connections with any other.
+        method: of HTTP.
+        url: whatever `Session.request` takes.
+        kwargs: whatever else `Session.request` takes.
+
+    Returns:
+        What `session.request` returns.
+
+    Raises:
+        What `session.request` raises, unchanged.
+    """
+    if os.getpid() != _pid:
+        _after_fork()
+    token = enter()
+    try:
+        if session is None:
+            return _perform_alone(method, url, kwargs)
+        return _perform(session, method, url, kwargs)
+    finally:
+        leave(token)
+
+
+def _perform(session: Any, method: str, url: Any, kwargs: dict[str, Any]) -> Any:
+    adapters = _adapters(session)
+    for adapter in adapters.values():
+        _green_adapter(adapter)
+    _green_auth(kwargs.get("auth"))
+    _green_auth(getattr(session, "auth", None))
+    if _blocks(adapters, url):
+        return in_thread(lambda: session.request(method=method, url=url, **kwargs))
+    return session.request(method=method, url=url, **kwargs)
+
+
+def _perform_alone(method: str, url: Any, kwargs: dict[str, Any]) -> Any:
+    """As `requests.request` does it, with connections that outlive the session."""
+    # Looked up each time: requests-cache and others put their own class there.
+    session = requests.sessions.Session()
+    adapters = _adapters(session)
+    shared = shared_adapter()
+    for prefix, adapter in adapters.items():
+        if type(adapter) is HTTPAdapter:
+            adapters[prefix] = shared
+    try:
+        return _perform(session, method, url, kwargs)
+    finally:
+        if type(session) is not requests.Session:
+            _close_all_but(shared, session, adapters)
+
+
+def _close_all_but(shared: HTTPAdapter, session: Any, adapters: dict[str, Any]) -> None:
+    """Close somebody's session class as `requests.request` would, but for the shared adapter."""
+    for prefix in [prefix for prefix, adapter in adapters.items() if adapter is shared]:
+        del adapters[prefix]
+    session.close()
+
+
+def _adapters(session: Any) -> dict[str, Any]:
+    found = getattr(session, "adapters", None)
+    return found if isinstance(found, dict) else {}
+
+
+# --- adapters ------------------------------------------------------------------------------------
+
+
+def shared_adapter() -> HTTPAdapter:
+    """The adapter of requests that have no session; its pools are green in our greenlets."""
+    global _shared  # noqa: PLW0603
+    if _shared is None:
+        _shared = HTTPAdapter(pool_connections=_ORIGINS, pool_maxsize=_IDLE_PER_ORIGIN)
+        _green_adapter(_shared)
+    return _shared
+
+
+def close() -> None:
+    """Close the idle connections of requests that had no session.  Safe to call again."""
+    if _shared is not None:
+        _shared.close()
+
+
+def _green_adapter(adapter: Any) -> None:
+    """Green the managers of an HTTPAdapter, in place; whatever else it is stays as it is."""
+    manager = getattr(adapter, "poolmanager", None)
+    if isinstance(manager, PoolManager):
+        green_manager(manager)
+    proxies = getattr(adapter, "proxy_manager", None)
+    if type(proxies) is dict:
+        adapter.proxy_manager = _ProxyManagers(proxies)
+
+
+class _ProxyManagers(dict[str, Any]):
+    """`proxy_manager` of an adapter: the managers appear there while a request runs."""
+
+    def __init__(self, managers: dict[str, Any]) -> None:
+        super().__init__()
+        for proxy, manager in managers.items():
+            self[proxy] = manager
+
+    def __setitem__(self, proxy: str, manager: Any) -> None:
+        if isinstance(manager, PoolManager):
+            green_manager(manager)
+        super().__setitem__(proxy, manager)
+
+
+def _blocks(adapters: dict[str, Any], url: Any) -> bool:
+    """Whether a request may reach an adapter that does I/O of its own, in which a thread helps.
+
+    That is the adapter of its URL, and any that a redirect could lead to.
+    """
+    if not any(_is_foreign(adapter) for adapter in adapters.values()):
+        return False
+    wanted = str(url).lstrip().lower()
+    mine = next((p for p in adapters if wanted.startswith(p.lower())), None)
+    reachable = [p for p in adapters if p == mine or p.lower().startswith("http")]
+    return any(_is_foreign(adapters[prefix]) for prefix in reachable)
+
+
+def _is_foreign(adapter: Any) -> bool:
+    """Whether an adapter does not send over urllib3's pools."""
+    if isinstance(getattr(adapter, "poolmanager", None), PoolManager):
+        return False
+    return type(adapter).__module__.partition(".")[0] not in _NEVER_BLOCK
+
+
+# --- auth ----------------------------------------------------------------------------------------
+
+#: What HTTPDigestAuth keeps about one request on its way; the rest it learned from the server.
+_PER_REQUEST = frozenset({"pos", "num_401_calls"})
+
+
+class _DigestState:
+    """HTTPDigestAuth's thread-local state, for threads in which many requests are on their way.
+
+    What concerns one request is kept per greenlet; nonces and challenges stay where they were,
+    in the object's own thread-local, so that its owner finds what was learned.
+    """
+
+    def __init__(self, thread: threading.local) -> None:
+        self.__dict__["_thread"] = thread
+        self.__dict__["_greenlet"] = local()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._greenlet if name in _PER_REQUEST else self._thread, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._greenlet if name in _PER_REQUEST else self._thread, name, value)
+
+
+def _green_auth(auth: Any) -> None:
+    """Let many greenlets of a thread use one HTTPDigestAuth at a time."""
+    if isinstance(auth, HTTPDigestAuth):
+        state = getattr(auth, "_thread_local", None)
+        if isinstance(state, threading.local):
+            auth._thread_local = _DigestState(state)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+# --- fork ----------------------------------------------------------------------------------------
+
+
+def _after_fork() -> None:
+    """In a forked child, before its first request."""
+    global _pid  # noqa: PLW0603
+    _pid = os.getpid()
+    gevent.reinit()
+    drop_inherited()

@@ -1,0 +1,239 @@
+"""urllib3's pools and connections made green, inside our greenlets only.
+
+A PoolManager (one of an HTTPAdapter's) is greened by giving it two dictionaries that answer by who
+asks.  Inside a greenlet of ours, keys of pools come out as green keys and classes of pools as green
+subclasses; anywhere else both come out as they always were.  So green pools and the owner's own
+live side by side in one manager, never share a connection, and end together when it is cleared.
+
+A green pool differs from its class in four things: its queue waits cooperatively and across
+threads; each connection it makes dials green sockets; a Retry sleeps cooperatively; a connection
+whose kind (green, or stock because somebody watches the sockets) is wrong by now is redialled.
+
+It may not know: Requests, sessions, adapters, who runs the greenlets.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import queue
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import gevent
+from gevent.lock import Semaphore
+from urllib3.util.retry import Retry
+
+from ._green_dial import bind, close_if_other_kind, inside
+from ._green_twin import Names, twin
+from ._stock import is_original
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["drop_inherited", "green_manager"]
+
+# --- the queue of a pool -------------------------------------------------------------------------
+
+
+class IdleQueue:
+    """A LIFO of idle connections whose `get` waits cooperatively, in any hub and any thread.
+
+    It has what urllib3 calls of `queue.LifoQueue`, and the list `queue`.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        """Hold at most `maxsize` items; 0 means any number."""
+        self.maxsize = maxsize
+        self.queue: list[Any] = []
+        self._filled = Semaphore(0)
+
+    def qsize(self) -> int:
+        """How many items there are."""
+        return len(self.queue)
+
+    def empty(self) -> bool:
+        """Whether there is none."""
+        return not self.queue
+
+    def full(self) -> bool:
+        """Whether there is room for none."""
+        return 0 < self.maxsize <= len(self.queue)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002
+        """Take the newest item; `queue.Empty` if there is none in time."""
+        if not self._filled.acquire(block, timeout if block else None):
+            raise queue.Empty
+        return self.queue.pop()
+
+    def get_nowait(self) -> Any:
+        """Take the newest item; `queue.Empty` if there is none."""
+        return self.get(block=False)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Add an item; `queue.Full` at once if there is no room (urllib3 never waits here)."""
+        if self.full():
+            raise queue.Full
+        self.queue.append(item)
+        self._filled.release()
+
+
+# --- Retry ---------------------------------------------------------------------------------------
+
+
+def _sleep(seconds: float) -> None:
+    # A test may have replaced time.sleep so as not to wait; gevent's own patch does not matter.
+    if is_original(time, "sleep"):
+        gevent.sleep(seconds)
+    else:
+        time.sleep(seconds)
+
+
+@lru_cache(maxsize=None)
+def _green_retry_class(cls: type[Retry]) -> type[Retry]:
+    """`cls` with those of its two sleeping methods that are urllib3's made cooperative."""
+    own: dict[str, Any] = {
+        name: twin(getattr(cls, name), time=Names(time, sleep=_sleep))
+        for name in ("sleep_for_retry", "_sleep_backoff")
+        if is_original(cls, name)
+    }
+    return _renamed(cls, own)
+
+
+def green_retry(retries: Any) -> Any:
+    """A copy of a Retry that sleeps cooperatively; anything else as it is."""
+    if not isinstance(retries, Retry):
+        return retries
+    green = copy.copy(retries)
+    green.__class__ = _green_retry_class(type(retries))
+    return green
+
+
+def _renamed(cls: type, own: dict[str, Any], *mixins: type) -> type[Any]:
+    """A subclass that cannot be told from `cls` by its names, which appear in error texts."""
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls.__name__, (*mixins, cls), {**names, **own})
+
+
+# --- pools ---------------------------------------------------------------------------------------
+
+
+class _GreenPool:
+    """What a green pool adds to the pool class it stands in for."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _live_pools.add(self)
+
+    def _new_conn(self) -> Any:
+        conn = super()._new_conn()  # type: ignore[misc]
+        bind(conn)
+        return conn
+
+    def _get_conn(self, *args: Any, **kwargs: Any) -> Any:
+        conn = super()._get_conn(*args, **kwargs)  # type: ignore[misc]
+        close_if_other_kind(conn)
+        return conn
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> Any:
+        if inside() and "retries" in kwargs:
+            kwargs["retries"] = green_retry(kwargs["retries"])
+        return super().urlopen(*args, **kwargs)  # type: ignore[misc]
+
+
+@lru_cache(maxsize=None)
+def _green_pool_class(cls: type) -> type:
+    """The green twin of a pool class, of whatever make."""
+    own = {"QueueCls": IdleQueue} if cls.QueueCls is queue.LifoQueue else {}  # type: ignore[attr-defined]
+    return _renamed(cls, own, _GreenPool)
+
+
+#: Every green pool, for a fork to find.
+_live_pools: WeakSet[Any] = WeakSet()
+
+
+# --- managers ------------------------------------------------------------------------------------
+
+
+class _PoolClasses(dict[str, Any]):
+    """`pool_classes_by_scheme` of a greened manager."""
+
+    def __init__(self, stock: dict[str, Any]) -> None:
+        super().__init__(stock)
+        self._stock = stock
+
+    def __getitem__(self, scheme: str) -> Any:
+        cls = self._stock[scheme]
+        return _green_pool_class(cls) if inside() and isinstance(cls, type) else cls
+
+    def __setitem__(self, scheme: str, cls: Any) -> None:
+        super().__setitem__(scheme, cls)
+        self._stock[scheme] = cls
+
+
+class _PoolKeys(dict[str, Any]):
+    """`key_fn_by_scheme` of a greened manager."""
+
+    def __getitem__(self, scheme: str) -> Any:
+        function = super().__getitem__(scheme)
+        return _GreenKeyFunction(function) if inside() else function
+
+    def get(self, scheme: str, default: Any = None) -> Any:
+        return self[scheme] if scheme in self else default
+
+
+class _GreenKeyFunction:
+    """A function that makes pool keys, and makes them green."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[[dict[str, Any]], Any]) -> None:
+        self._function = function
+
+    def __call__(self, context: dict[str, Any]) -> Any:
+        key = self._function(context)
+        return _green_key_class(type(key), os.getpid())._make(key)
+
+
+@lru_cache(maxsize=64)
+def _green_key_class(cls: Any, pid: int) -> Any:
+    """A PoolKey that equals only keys of its own kind, made in its own process.
+
+    With the process in it, no pool that was inherited through a fork is ever found again.
+    """
+
+    def is_equal(self: Any, other: object) -> bool:
+        return type(other) is type(self) and tuple.__eq__(self, other)
+
+    def hashed(self: Any) -> int:
+        return hash((pid, "green", tuple.__hash__(self)))
+
+    def differs(self: Any, other: object) -> bool:
+        return not is_equal(self, other)
+
+    return _renamed(
+        cls, {"__eq__": is_equal, "__ne__": differs, "__hash__": hashed, "__slots__": ()}
+    )
+
+
+def green_manager(manager: Any) -> None:
+    """Make a urllib3 PoolManager serve green pools to our greenlets; once is enough."""
+    classes = manager.pool_classes_by_scheme
+    if type(classes) is not _PoolClasses:
+        manager.key_fn_by_scheme = _PoolKeys(manager.key_fn_by_scheme)
+        manager.pool_classes_by_scheme = _PoolClasses(classes)
+
+
+def drop_inherited() -> None:
+    """In a forked child: close the descriptors of pools that the parent goes on using.
+
+    Nothing is said on the wire, no TLS goodbye either: the connections are the parent's.
+    """
+    for pool in tuple(_live_pools):
+        idle = getattr(pool, "pool", None)
+        for conn in list(getattr(idle, "queue", ())):
+            if conn is not None:
+                conn.close()
+    _live_pools.clear()

@@ -1,0 +1,317 @@
+"""A socket that waits in whatever gevent hub its caller runs in.
+
+The general lane gives urllib3 connections sockets of this class.  It is the standard library's
+own `socket.socket` with the five methods that can wait (`connect recv recv_into send sendall`)
+made cooperative, so that everything else (`makefile`, `detach`, reference counts of files, options,
+`isinstance`) is the standard library's own behaviour.
+
+It may not know: HTTP, urllib3, Requests, TLS, pools.
+
+Why not `gevent.socket.socket`: that one creates its watchers when it is made, on the hub of the
+thread that made it, and is of no use in another.  A Session is shared between threads, and a
+streamed response is read wherever its owner likes; here the hub is looked up when waiting.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as _socket_module
+from contextvars import copy_context
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+import _socket
+import gevent.monkey
+import gevent.socket
+from gevent import get_hub
+from gevent.hub import Waiter
+from gevent.threadpool import ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["GreenSocket", "adopt", "getaddrinfo", "in_thread", "original_class"]
+
+_T = TypeVar("_T")
+
+_READ, _WRITE = 1, 2
+_IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
+
+#: Threads one hub may keep busy with what cannot be made cooperative.  gevent's own pool (10
+#: threads) is left to name lookups, which would otherwise wait behind somebody's slow adapter.
+_THREADS = 64
+_IDLE_THREAD_SECONDS = 10.0
+
+
+def original_class(module: Any, name: str) -> Any:
+    """The class of the standard library called `name`, whoever replaced it meanwhile.
+
+    `module.name` may be gevent's version, or a guard of a test tool: the class that is defined in
+    the module's own file is found among its bases, or among what gevent saved.
+    """
+    current = getattr(module, name)
+    saved = gevent.monkey.saved.get(module.__name__, {}).get(name, current)
+    for candidate in (*_bases(saved), *_bases(current)):
+        if candidate.__name__ == name and candidate.__module__ == module.__name__:
+            return candidate
+    return saved
+
+
+def _bases(item: Any) -> tuple[type, ...]:
+    return item.__mro__ if isinstance(item, type) else ()
+
+
+if TYPE_CHECKING:
+    from socket import socket as _Socket
+else:
+    _Socket = original_class(_socket_module, "socket")
+
+
+class _Wait:
+    """One greenlet that waits for one socket: what is needed to wake it up from elsewhere."""
+
+    __slots__ = ("hub", "waiter", "watcher")
+
+    def __init__(self, fileno: int, events: int) -> None:
+        self.hub: Any = get_hub()
+        self.waiter: Any = Waiter(self.hub)
+        self.watcher: Any = self.hub.loop.io(fileno, events)
+
+    def run(self, seconds: float | None) -> None:
+        """Wait until the socket is ready; raises TimeoutError after `seconds`."""
+        timer = None
+        try:
+            if seconds is not None:
+                timer = self.hub.loop.timer(max(seconds, 0.0))
+                # update=True: the loop's clock stands still while Python code runs.
+                timer.start(self.waiter.throw, TimeoutError("timed out"), update=True)
+            self.watcher.start(self.waiter.switch, None)
+            self.waiter.get()
+        finally:
+            self.watcher.stop()
+            self.watcher.close()
+            if timer is not None:
+                timer.stop()
+                timer.close()
+
+    def cancel(self) -> None:
+        """Wake the waiting greenlet with EBADF, from whichever thread."""
+        gone = OSError(errno.EBADF, "File descriptor was closed in another greenlet")
+        if self.hub is gevent.hub._get_hub():  # type: ignore[attr-defined]  # noqa: SLF001
+            # At once: the number of the descriptor is free for reuse when close() returns.
+            self.watcher.stop()
+            self.hub.loop.run_callback(self.waiter.throw, gone)
+        else:
+            self.hub.loop.run_callback_threadsafe(self.waiter.throw, gone)
+
+
+class GreenSocket(_Socket):
+    """A stream socket whose waiting lets other greenlets of the thread run.
+
+    Its descriptor is non-blocking from the start; the timeout that `settimeout` sets is kept here
+    and has the meaning it has for a standard socket.
+    """
+
+    _timeout: float | None
+    _waits: set[_Wait]
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None  # noqa: A002
+    ) -> None:
+        """Make a socket, or take over the descriptor `fileno`."""
+        self._waits = set()
+        super().__init__(family, type, proto, fileno)
+        self._timeout = _socket_module.getdefaulttimeout()
+        super().setblocking(False)
+
+    # The timeout: ours, because the descriptor itself never blocks.
+
+    @property
+    def timeout(self) -> float | None:  # type: ignore[override]
+        """Seconds an operation may take; None means any time."""
+        return self._timeout
+
+    def gettimeout(self) -> float | None:
+        """Seconds an operation may take; None means any time."""
+        return self._timeout
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Set the seconds an operation may take; ValueError if negative."""
+        if value is not None:
+            value = float(value)
+            if value < 0.0:
+                msg = "Timeout value out of range"
+                raise ValueError(msg)
+        self._timeout = value
+
+    def setblocking(self, flag: bool, /) -> None:  # noqa: FBT001
+        """True waits for ever, False never."""
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        """Whether operations may wait."""
+        return self._timeout != 0.0
+
+    # What can wait.
+
+    def recv(self, *args: Any) -> bytes:
+        """As `socket.recv`, waiting cooperatively."""
+        while True:
+            try:
+                return super().recv(*args)
+            except BlockingIOError:
+                if self._timeout == 0.0:
+                    raise
+            self._wait(_READ, self._timeout)
+
+    def recv_into(self, *args: Any) -> int:
+        """As `socket.recv_into`, waiting cooperatively."""
+        while True:
+            try:
+                return super().recv_into(*args)
+            except BlockingIOError:
+                if self._timeout == 0.0:
+                    raise
+            self._wait(_READ, self._timeout)
+
+    def send(self, *args: Any) -> int:
+        """As `socket.send`, waiting cooperatively."""
+        return self._send(args, self._timeout)
+
+    def sendall(self, data: Any, *flags: Any) -> None:
+        """As `socket.sendall`: the timeout covers the whole of it."""
+        deadline = None if self._timeout is None else monotonic() + self._timeout
+        with memoryview(data) as view, view.cast("B") as octets:
+            sent, total = 0, len(octets)
+            while sent < total:
+                left = None if deadline is None else deadline - monotonic()
+                sent += self._send((octets[sent:], *flags), left)
+
+    def _send(self, args: tuple[Any, ...], seconds: float | None) -> int:
+        while True:
+            try:
+                return super().send(*args)
+            except BlockingIOError:
+                if self._timeout == 0.0:
+                    raise
+            self._wait(_WRITE, seconds)
+
+    def connect(self, address: Any, /) -> None:
+        """As `socket.connect`, waiting cooperatively."""
+        code = self.connect_ex(address)
+        if code == errno.EWOULDBLOCK and self._timeout != 0.0:
+            raise TimeoutError("timed out")  # noqa: EM101, TRY003  (the text is socket.connect's)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def connect_ex(self, address: Any, /) -> int:
+        """As `socket.connect_ex`: the error's number instead of an exception."""
+        code = super().connect_ex(address)
+        if code not in _IN_PROGRESS or self._timeout == 0.0:
+            return code
+        try:
+            self._wait(_WRITE, self._timeout)
+        except TimeoutError:
+            return errno.EWOULDBLOCK
+        return self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+
+    def _wait(self, events: int, seconds: float | None) -> None:
+        wait = _Wait(self.fileno(), events)
+        self._waits.add(wait)
+        try:
+            wait.run(seconds)
+        finally:
+            self._waits.discard(wait)
+
+    def wait_readable(self, seconds: float | None) -> None:
+        """Wait until there is something to read; TimeoutError after `seconds`."""
+        self._wait(_READ, seconds)
+
+    def wait_writable(self, seconds: float | None) -> None:
+        """Wait until something can be sent; TimeoutError after `seconds`."""
+        self._wait(_WRITE, seconds)
+
+    def _real_close(self, *args: Any) -> None:
+        for wait in tuple(self._waits):
+            wait.cancel()
+        super()._real_close(*args)  # type: ignore[misc]
+
+
+def adopt(sock: Any) -> GreenSocket:
+    """Take the descriptor of a connected blocking socket, which is empty afterwards."""
+    timeout = sock.gettimeout()
+    green = GreenSocket(fileno=sock.detach())
+    green.settimeout(timeout)
+    return green
+
+
+def getaddrinfo(
+    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
+) -> list[Any]:
+    """As `socket.getaddrinfo`, through the resolver of the caller's hub."""
+    try:
+        # A number needs no resolver, and so no thread.
+        return _socket.getaddrinfo(host, port, family, type, proto, flags | _socket.AI_NUMERICHOST)
+    except _socket.gaierror:
+        return gevent.socket.getaddrinfo(host, port, family, type, proto, flags)
+
+
+#: The threads of each hub.
+_pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
+
+
+def _thread_pool() -> ThreadPool:
+    """This hub's threads for what blocks; new ones after a fork, which threads do not survive."""
+    hub = get_hub()
+    pool = _pools.get(hub)
+    if pool is None or pool.pid != os.getpid():
+        pool = _pools[hub] = ThreadPool(_THREADS, hub=hub, idle_task_timeout=_IDLE_THREAD_SECONDS)
+    return pool
+
+
+def in_thread(function: Callable[[], _T], discard: Callable[[_T], object] | None = None) -> _T:
+    """Run a blocking function in a thread of gevent's; what it returns or raises.
+
+    Args:
+        function: runs in a copy of the caller's context.
+        discard: is given the result if the caller no longer waits for it (it was killed, or its
+            time was up), so that a socket does not stay open.
+    """
+    return _Errand(function, discard).run()
+
+
+class _Errand(Generic[_T]):
+    """One function on its way through a thread, and who takes its result."""
+
+    def __init__(self, function: Callable[[], _T], discard: Callable[[_T], object] | None) -> None:
+        self._function = function
+        self._discard = discard
+        self._context = copy_context()
+        self._abandoned = False
+        self._error: BaseException | None = None
+        self._result: _T
+
+    def run(self) -> _T:
+        try:
+            _thread_pool().apply(self._in_thread)
+        except BaseException:
+            self._abandoned = True
+            raise
+        if self._error is None:
+            return self._result
+        try:
+            raise self._error
+        finally:
+            self._error = None  # else the traceback and this object would hold each other
+
+    def _in_thread(self) -> None:
+        # Nothing is raised here: gevent prints what escapes from a thread.
+        try:
+            self._result = self._context.run(self._function)
+        except BaseException as error:  # noqa: BLE001
+            self._error = error
+            return
+        if self._abandoned and self._discard is not None:
+            self._discard(self._result)
