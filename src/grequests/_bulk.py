@@ -1,0 +1,176 @@
+"""The contract of grequests 0.7 on top of calls and the scheduler: order, handlers, deadlines."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.hub import Waiter
+
+from ._asyncrequest import AsyncRequest
+from ._call import Call, Run
+from ._exceptions import InvalidSizeError, NotARequestError, RequestInFlightError
+from ._scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from requests import Response
+
+    Handler = Callable[[AsyncRequest, BaseException | None], Any]
+
+
+def check_size(size: object) -> None:
+    """Refuse a size that is not one.
+
+    Raises:
+        InvalidSizeError: it is not None and not an integer of at least 1.
+    """
+    if size is None:
+        return
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise InvalidSizeError(size)
+
+
+def take(request: object, index: int) -> AsyncRequest:
+    """Mark a request as being sent.
+
+    Raises:
+        NotARequestError: it is something else.
+        RequestInFlightError: it is being sent already.
+    """
+    if not isinstance(request, AsyncRequest):
+        raise NotARequestError(index, request)
+    if request._in_flight:  # noqa: SLF001
+        raise RequestInFlightError(request.url, index)
+    request._in_flight = True  # noqa: SLF001
+    fields = request.__dict__
+    if "exception" in fields:
+        del fields["exception"]
+    fields["response"] = None
+    return request
+
+
+def calls(run: Run, requests: Iterable[Any]) -> Iterator[Call]:
+    """The requests as jobs, checked one by one as they are pulled."""
+    for index, request in enumerate(requests):
+        yield Call(run, take(request, index), index)
+
+
+def iterate(
+    requests: Iterable[Any],
+    *,
+    stream: bool,
+    size: int | None,
+    unread: float | None = None,
+    timeout: float | None = None,
+) -> Iterator[Call]:
+    """Send requests and yield their calls as they end.
+
+    Args:
+        requests: pulled as slots become free.
+        stream: as in `map`.
+        size: how many at once; None for as many as the process may open sockets.
+        unread: how many may be finished and not yet read; None for as many as at once.
+        timeout: seconds after which to give up on the rest, or None.
+    """
+    run = Run(stream=stream)
+    limit = size or run.engine.capacity()
+    scheduler = Scheduler(calls(run, requests), limit, limit if unread is None else unread)
+    run.sink = scheduler
+    return scheduler.results(timeout)
+
+
+def collect(
+    requests: list[Any], *, stream: bool, size: int | None, gtimeout: float | None
+) -> None:
+    """Send all requests and return when they have ended, or time is up.
+
+    Their outcomes are in the requests.
+    """
+    check_all(requests)
+    if len(requests) == 1 and gtimeout is None:
+        # In the caller's own greenlet, which is where thread-local mocks look for it.
+        send_one(requests[0], {"stream": stream})
+        return
+    for _ in iterate(requests, stream=stream, size=size, unread=math.inf, timeout=gtimeout):
+        pass
+
+
+def check_all(requests: list[Any]) -> None:
+    """Find wrong items before anything is sent.
+
+    Raises:
+        NotARequestError, RequestInFlightError: as `take`; also for a request that stands twice.
+    """
+    seen = set()
+    for index, request in enumerate(requests):
+        if not isinstance(request, AsyncRequest):
+            raise NotARequestError(index, request)
+        if request._in_flight or id(request) in seen:  # noqa: SLF001
+            raise RequestInFlightError(request.url, index)
+        seen.add(id(request))
+
+
+class _OneSink:
+    """Waits for the outcome of a single call."""
+
+    def __init__(self) -> None:
+        self._hub: Any = gevent.get_hub()
+        self._waiter = Waiter(self._hub)
+        self._error: BaseException | None = None
+        self._ended = False
+        self._timer: Any = None
+
+    def done(self, _call: Call) -> None:
+        self._ended = True
+        self._hub.loop.run_callback(self._waiter.switch, None)
+
+    def again(self, call: Call, seconds: float) -> None:
+        self._timer = self._hub.loop.timer(seconds)
+        self._timer.start(call.start)
+
+    def interrupt(self, error: BaseException) -> None:
+        self._error = error
+        self._hub.loop.run_callback(self._waiter.switch, None)
+
+    def wait(self, call: Call) -> None:
+        try:
+            if not self._ended:
+                self._waiter.get()
+        except BaseException:
+            call.abort()
+            raise
+        finally:
+            if self._timer is not None:
+                self._timer.close()
+        if self._error is not None:
+            raise self._error
+
+
+def send_one(request: AsyncRequest, overrides: dict[str, Any]) -> None:
+    """Send a request in this greenlet and return when it has ended."""
+    stream = bool(overrides.get("stream"))
+    rest = {name: value for name, value in overrides.items() if name != "stream"}
+    if type(request).send is not AsyncRequest.send and not rest:
+        request.send(stream=stream)
+        return
+    if request._in_flight:  # noqa: SLF001
+        raise RequestInFlightError(request.url)
+    run = Run(stream=stream, overrides=rest or None)
+    run.sink = sink = _OneSink()
+    call = Call(run, take(request, 0), 0)
+    call.run_here()
+    sink.wait(call)
+
+
+def outcome(request: AsyncRequest, handler: Handler | None) -> Response | Any | None:
+    """What `map` returns for a request."""
+    if request.response is not None:
+        return request.response
+    if handler is None:
+        return None
+    return handler(request, request.__dict__.get("exception"))
+
+

@@ -1,0 +1,513 @@
+"""One request's life: lane, attempts, redirects, hooks, cookies, outcome.
+
+The only module that knows both what a request means and how it is sent. A `Call` is a job to the
+scheduler and an exchange to the engine. It starts in the feeder's greenlet, goes on in hub callbacks
+and ends with `request.response` or `request.exception` set and its sink told.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import re
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import gevent
+from requests import PreparedRequest
+from requests.cookies import extract_cookies_to_jar
+from requests.exceptions import ContentDecodingError
+from requests.hooks import dispatch_hook
+from urllib3.exceptions import MaxRetryError
+
+from . import _general, _stock
+from ._asyncrequest import AsyncRequest
+from ._decode import decode_body
+from ._engine import Exchange, Failure, current_engine, warn_unverified
+from ._environment import Environment
+from ._lane import general_reason, is_seconds
+from ._options import NO_RETRIES, Options, RunContext
+from ._prepare import SIMPLE_URL, NotPlainError, Prepared, address, prepare
+from ._redirect import REDIRECTS, NoSession, check_length, next_request
+from ._response import Response
+from ._translate import IN_BODY, Fault, body_error, pool_of, send_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from requests.sessions import SessionRedirectMixin
+
+#: Headers that make a response more than its bytes.
+_CODED: Final = re.compile(rb"\ncontent-encoding:", re.IGNORECASE)
+_SETS_COOKIE: Final = re.compile(rb"\nset-cookie2?:", re.IGNORECASE)
+#: Methods that may be sent twice when a kept-alive connection was dead (RFC 9110 section 9.2.2).
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+_HAS_LENGTH: Final = {"GET": 1, "HEAD": 1}
+
+_new_response: Callable[[type[Response]], Response] = Response.__new__
+_plain_send = AsyncRequest.send
+
+
+class Sink(Protocol):
+    """Who is told what comes of a call."""
+
+    def done(self, call: Any) -> None: ...
+    def again(self, call: Any, seconds: float) -> None: ...
+    def interrupt(self, error: BaseException) -> None: ...
+
+
+class Run(RunContext):
+    """What the calls of one run share.
+
+    Args:
+        stream: `stream=` of `map` and `imap`.
+        sink: who is told of outcomes; set before the first call starts.
+        overrides: keywords that take precedence over the requests' own.
+    """
+
+    __slots__ = ("_by_timeout", "overrides", "plain", "sink", "stream")
+
+    def __init__(self, *, stream: bool = False, overrides: dict[str, Any] | None = None) -> None:
+        super().__init__(current_engine(), Environment())
+        self.stream = stream
+        self.overrides = overrides
+        self.sink: Sink
+        #: Options of a request without session and keywords; None if it is not for the fast lane.
+        self.plain: Options | None = None
+        self._by_timeout: dict[Any, Options] = {}
+        if not (stream or overrides or self.environment.has_proxies or self.environment.has_netrc):
+            self.plain = Options(self, None, {}, "")
+
+    def with_timeout(self, timeout: Any) -> Options | None:
+        """The same with nothing but a timeout."""
+        if self.plain is None:
+            return None
+        pair = timeout if type(timeout) is tuple and len(timeout) == 2 else (timeout, timeout)  # noqa: PLR2004
+        if not (is_seconds(pair[0]) and is_seconds(pair[1])):
+            return None
+        known = self._by_timeout.get(timeout)
+        if known is None:
+            known = Options(self, None, {"timeout": timeout}, "")
+            known.origins = self.plain.origins
+            if len(self._by_timeout) < 256:  # noqa: PLR2004 - nobody has more on purpose
+                self._by_timeout[timeout] = known
+        return known
+
+
+class Call(Exchange):
+    """A request on its way.
+
+    Attributes:
+        run: what it shares with others.
+        request: the user's.
+        index: its position in the run.
+    """
+
+    __slots__ = (
+        "_context",
+        "_greenlet",
+        "_here",
+        "_history",
+        "_jar",
+        "_options",
+        "_prepared",
+        "_retries",
+        "_started",
+        "_target",
+        "_url",
+        "index",
+        "request",
+        "run",
+    )
+
+    def __init__(self, run: Run, request: AsyncRequest, index: int) -> None:
+        self.run = run
+        self.request = request
+        self.index = index
+        self.connection = None
+        self._greenlet: gevent.Greenlet[..., None] | None = None
+        self._here = False
+        self._history: list[Any] | None = None
+        self._prepared: PreparedRequest | None = None
+
+    def __repr__(self) -> str:
+        return f"<Call {self.index} {self.request!r}>"
+
+    # The scheduler's side
+
+    def start(self) -> None:
+        """Begin, or begin again after `again`. Never raises an Exception."""
+        try:
+            if self._prepared is not None:
+                self._dispatch()
+            elif not self._start_plain():
+                self._start_other()
+        except Exception as error:  # noqa: BLE001 - it is this request's outcome
+            self._fail(error)
+
+    def run_here(self) -> None:
+        """Begin; what must run in a greenlet runs in this one, before this returns."""
+        self._here = True
+        try:
+            self.start()
+        finally:
+            self._here = False
+
+    def abort(self) -> None:
+        """End now; nobody is told."""
+        greenlet, self._greenlet = self._greenlet, None
+        if greenlet is not None:
+            greenlet.kill(block=False)
+        elif hasattr(self, "origin"):
+            self.run.engine.abort(self)
+        self.request._in_flight = False  # noqa: SLF001
+
+    def _start_plain(self) -> bool:
+        """The shortest way: a simple URL, no session, at most a timeout."""
+        request = self.request
+        options = self.run.plain
+        if options is None or request._session is not None or not _stock.untouched():  # noqa: SLF001
+            return False
+        kwargs = request.kwargs
+        if kwargs:
+            if len(kwargs) != 1 or "timeout" not in kwargs:
+                return False
+            options = self.run.with_timeout(kwargs["timeout"])
+            if options is None:
+                return False
+        url = request.url
+        match = SIMPLE_URL.fullmatch(url) if type(url) is str else None
+        method = request.method
+        if match is None or method not in _HAS_LENGTH or type(request).send is not _plain_send:
+            return False
+        prefix, target = match.groups()
+        entry = options.origins.get(prefix)
+        if entry is None:
+            if prefix.rpartition(":")[2].isdigit() and int(prefix.rpartition(":")[2]) > 65535:  # noqa: PLR2004
+                return False
+            entry = options.plain_origin(prefix)
+        if target is None:
+            target = "/"
+            url += "/"
+        self.origin = origin = entry[0]
+        self.method = method
+        self.wire = f"{method} {target}{entry[1]}".encode("ascii")
+        self.connect_timeout = options.connect_timeout
+        self.read_timeout = options.read_timeout
+        self.replayable = True
+        self.close_after = False
+        self.head_at = 0.0
+        self._options = options
+        self._url = url
+        self._target = target
+        self._retries = NO_RETRIES
+        self._started = perf_counter()
+        origin.dispatch(self)
+        return True
+
+    def _start_other(self) -> None:
+        """Any other request: decide on the lane by the book."""
+        request = self.request
+        run = self.run
+        if type(request).send is not _plain_send:
+            self._spawn(self._run_overridden)
+            return
+        kwargs = dict(request.kwargs)
+        if run.overrides:
+            kwargs.update(run.overrides)
+        if run.stream or "stream" not in kwargs:
+            kwargs["stream"] = run.stream
+        session = request._session  # noqa: SLF001
+        if _stock.untouched() and (
+            general_reason(request.method, request.url, session, kwargs, run.environment) is None
+        ):
+            options = Options(run, session, kwargs, request.url)
+            try:
+                ready = prepare(request.method, request.url, session, kwargs, options)
+            except NotPlainError:
+                pass
+            else:
+                self._options = options
+                self._retries = options.retries
+                if ready.request.hooks.get("response"):
+                    self._context = contextvars.copy_context()
+                self._send(ready)
+                return
+        self._spawn(self._run_general, kwargs)
+
+    # The fast lane
+
+    def _send(self, ready: Prepared) -> None:
+        """Put a prepared request on the wire."""
+        prepared = ready.request
+        options = self._options
+        self._prepared = prepared
+        self._url = prepared.url  # type: ignore[assignment]
+        self._target = ready.target
+        self.origin = ready.origin
+        self.method = prepared.method  # type: ignore[assignment]
+        self.wire = ready.wire
+        self.close_after = ready.close_after
+        self.connect_timeout = options.connect_timeout
+        self.read_timeout = options.read_timeout
+        self.replayable = self.method in _IDEMPOTENT
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        tls = self.origin.tls
+        if tls is not None and not tls.verify:
+            warn_unverified(self.origin.host)
+        self.head_at = 0.0
+        self._started = perf_counter()
+        self.origin.dispatch(self)
+
+    def on_response(self, status: int, head: bytes, body: bytes) -> None:
+        options = self._options
+        prepared = self._prepared
+        if status in REDIRECTS or self._retries is not NO_RETRIES or prepared is not None:
+            self._on_any_response(status, head, body)
+            return
+        if _CODED.search(head):
+            body = decode_body(head, body)
+        response = _new_response(Response)
+        response.status_code = status
+        response._content = body  # noqa: SLF001
+        response.url = self._url
+        response._head = head  # noqa: SLF001
+        response._seconds = self.head_at - self._started  # noqa: SLF001
+        response._source = (None, self.method, options, self._target, self.origin)  # noqa: SLF001
+        request = self.request
+        request.response = response
+        request._in_flight = False  # noqa: SLF001
+        self.run.sink.done(self)
+
+    def _on_any_response(self, status: int, head: bytes, body: bytes) -> None:
+        try:
+            response = self._build(status, head, body)
+            if self._retries is not NO_RETRIES and self._retry_status(response):
+                return
+            if self._prepared is not None and self._prepared.hooks.get("response"):
+                self._spawn(self._run_hooks, response, context=self._context)
+                return
+            self._settle(response, self._decode(response))
+        except Exception as error:  # noqa: BLE001 - it is this request's outcome
+            self._fail(error)
+
+    def _build(self, status: int, head: bytes, body: bytes) -> Response:
+        response = _new_response(Response)
+        response.status_code = status
+        response._content = body  # noqa: SLF001
+        response.url = self._url
+        response._head = head  # noqa: SLF001
+        response._seconds = self.head_at - self._started  # noqa: SLF001
+        response._source = (  # noqa: SLF001
+            self._prepared,
+            self.method,
+            self._options,
+            self._target,
+            self.origin,
+        )
+        return response
+
+    def _decode(self, response: Response) -> Exception | None:
+        """Take the content codings off; the error if they are not what they should be."""
+        try:
+            response._content = decode_body(response._head, response._content)  # type: ignore[arg-type]  # noqa: SLF001
+        except ContentDecodingError as error:
+            return error
+        return None
+
+    def _settle(self, response: Any, undecodable: Exception | None) -> None:
+        """After the hooks: cookies, redirects, outcome, in the order of `Session.send`."""
+        self._keep_cookies(response)
+        if self._options.allow_redirects and response.is_redirect:
+            self._follow(response)
+        elif undecodable is not None:
+            raise undecodable
+        else:
+            if self._history:
+                response.history = self._history
+            self._succeed(response)
+
+    def _keep_cookies(self, response: Any) -> None:
+        jar = self._cookie_jar()
+        if jar is None or not isinstance(response, Response):
+            if jar is not None:
+                extract_cookies_to_jar(jar, response.request, response.raw)
+            return
+        for each in response.history:
+            extract_cookies_to_jar(jar, each.request, each.raw)
+        if _SETS_COOKIE.search(response._head):  # noqa: SLF001
+            extract_cookies_to_jar(jar, response.request, response.raw)
+
+    def _cookie_jar(self) -> Any:
+        session = self._options.session
+        if session is not None:
+            return session.cookies
+        return self._jar.cookies if self._history is not None else None
+
+    def _follow(self, response: Any) -> None:
+        """Send the next request of a redirect chain."""
+        options = self._options
+        session: SessionRedirectMixin
+        if options.session is not None:
+            session = options.session
+        else:
+            if self._history is None:
+                self._jar = NoSession(options.max_redirects)
+            session = self._jar
+        if self._history is None:
+            self._history = []
+            self._keep_cookies(response)
+        response.history = self._history[:]
+        check_length(self._history, response, options.max_redirects)
+        self._history.append(response)
+        following = next_request(response, options, session)
+        if following is None:
+            self._history.pop()
+            self._succeed(response)
+            return
+        response.history = self._history[:-1]
+        self._retries = options.retries
+        try:
+            if options.session is not None:
+                options.session.get_adapter(following.url)  # type: ignore[arg-type]
+            ready = address(following, options)
+        except NotPlainError:
+            self._spawn(self._run_rest, following)
+            return
+        self._send(ready)
+
+    # Failures and retries
+
+    def on_failure(self, failure: Failure) -> None:
+        try:
+            self._on_failure(failure)
+        except Exception as error:  # noqa: BLE001 - it is this request's outcome
+            self._fail(error)
+
+    def _on_failure(self, failure: Failure) -> None:
+        fault = Fault(failure, self.origin, self._target, self.connect_timeout, self.read_timeout)
+        error = fault.as_urllib3()
+        prepared = self._prepared_request()
+        if failure.phase in IN_BODY:
+            raise body_error(error, prepared) from error
+        pool = pool_of(self.origin)
+        try:
+            retries = self._retries.increment(self.method, self._target, error=error, _pool=pool)
+        except Exception as final:
+            raise send_error(final, prepared) from final
+        self._retry(retries, retries.get_backoff_time())
+
+    def _retry_status(self, response: Response) -> bool:
+        """Whether the adapter's `Retry` wants this response again."""
+        retries = self._retries
+        after = response.headers.get("Retry-After")
+        if not retries.is_retry(self.method, response.status_code, bool(after)):
+            return False
+        try:
+            following = retries.increment(
+                self.method, self._target, response=response.raw, _pool=pool_of(self.origin)
+            )
+        except MaxRetryError as error:
+            if retries.raise_on_status:
+                raise send_error(error, self._prepared_request()) from error
+            return False
+        delay = None
+        if following.respect_retry_after_header:
+            delay = following.get_retry_after(response.raw)
+        self._retry(following, delay or following.get_backoff_time())
+        return True
+
+    def _retry(self, retries: Any, seconds: float) -> None:
+        self._prepared = self._prepared_request()
+        self._retries = retries
+        self.run.sink.again(self, seconds)
+
+    def _prepared_request(self) -> PreparedRequest:
+        if self._prepared is not None:
+            return self._prepared
+        prepared = PreparedRequest()
+        prepared.method = self.method
+        prepared.url = self._url
+        prepared.headers = self._options.plain_headers(self.method)
+        return prepared
+
+    # Greenlets: whatever runs Requests' or the user's code
+
+    def _spawn(
+        self, function: Callable[..., None], *args: Any, context: contextvars.Context | None = None
+    ) -> None:
+        if self._here:
+            self._run_guarded(function, *args)
+            return
+        greenlet: gevent.Greenlet[..., None] = gevent.Greenlet(self._run_spawned, function, *args)
+        greenlet.gr_context = (context or contextvars.copy_context()).copy()  # type: ignore[attr-defined]
+        self._greenlet = greenlet
+        greenlet.start()
+
+    def _run_guarded(self, function: Callable[..., None], *args: Any) -> None:
+        """An Exception is the outcome; anything else is the caller's business."""
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        except BaseException:
+            self.request._in_flight = False  # noqa: SLF001
+            raise
+
+    def _run_spawned(self, function: Callable[..., None], *args: Any) -> None:
+        """In a greenlet nobody waits for: everything has to become an outcome."""
+        try:
+            self._run_guarded(function, *args)
+        except (KeyboardInterrupt, SystemExit) as error:
+            self.run.sink.interrupt(error)
+        except BaseException as error:  # noqa: BLE001
+            if self._greenlet is not None:  # not `abort`: the user's code gave up by itself
+                self._fail(error)
+
+    def _run_general(self, kwargs: dict[str, Any]) -> None:
+        request = self.request
+        response = _general.perform(request._session, request.method, request.url, kwargs)  # noqa: SLF001
+        self._succeed(response)
+
+    def _run_overridden(self) -> None:
+        """The user's class sends in its own way, and sets `response` or `exception` itself."""
+        request = self.request
+        request._in_flight = False  # noqa: SLF001 - its `send` will say so itself
+        request.send(stream=self.run.stream)
+        self.run.sink.done(self)
+
+    def _run_hooks(self, response: Response) -> None:
+        undecodable = self._decode(response)
+        assert self._prepared is not None
+        hooked = dispatch_hook(
+            "response", self._prepared.hooks, response, **self._options.send_kwargs()
+        )
+        self._greenlet = None
+        self._settle(hooked, undecodable)
+
+    def _run_rest(self, following: PreparedRequest) -> None:
+        """The chain has come to where only Requests can go."""
+        options = self._options
+        response = _general.perform_prepared(options.session, following, options.send_kwargs())
+        response.history = [*(self._history or ()), *response.history]
+        self._succeed(response)
+
+    # Outcomes
+
+    def _succeed(self, response: Any) -> None:
+        request = self.request
+        request.response = response
+        request._in_flight = False  # noqa: SLF001
+        self._greenlet = None
+        self.run.sink.done(self)
+
+    def _fail(self, error: BaseException) -> None:
+        request = self.request
+        request.exception = error
+        request._in_flight = False  # noqa: SLF001
+        self._greenlet = None
+        self.run.sink.done(self)
+
+
+__all__ = ["Call", "Run", "Sink"]

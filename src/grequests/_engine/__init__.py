@@ -1,0 +1,31 @@
+"""The fast lane's engine: HTTP/1.1 in the callbacks of a gevent hub.
+
+Imports point one way: engine -> pool -> connection -> protocol; connect, tls, resolve, deadlines
+and budget stand beside them. Nothing here knows Requests, sessions, redirects or policies.
+"""
+
+from ._connect import connect_request
+from ._engine import Engine, EngineStatistics, close_engine, current_engine
+from ._exchange import Exchange
+from ._failure import Failure, Phase
+from ._pool import Origin, OriginKey
+from ._protocol import MalformedResponse, ResponseReader
+from ._tls import TLSIdentity, identity, warn_unverified
+
+__all__ = [
+    "Engine",
+    "EngineStatistics",
+    "Exchange",
+    "Failure",
+    "MalformedResponse",
+    "Origin",
+    "OriginKey",
+    "Phase",
+    "ResponseReader",
+    "TLSIdentity",
+    "close_engine",
+    "connect_request",
+    "current_engine",
+    "identity",
+    "warn_unverified",
+]

@@ -1,0 +1,288 @@
+"""From an origin to a connected socket: names, addresses, proxy tunnel, TLS handshake.
+
+Runs in a greenlet of its own, one per new connection, and waits cooperatively. Knows the hub and
+sockets; knows of HTTP only the CONNECT request. Connecting is rare beside requesting, so this part
+is written as plain sequential code.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import errno
+import os
+import ssl
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+from gevent import Timeout
+from gevent.queue import Empty, SimpleQueue
+
+from ._failure import Failure, Phase
+from ._tls import TLSSession
+from ._tls import context as tls_context
+
+if TYPE_CHECKING:
+    from ._pool import Origin
+    from ._resolve import Address, Resolver
+
+READ: Final = 1
+WRITE: Final = 2
+#: Seconds before the next address is tried beside the last (RFC 8305 section 5).
+ATTEMPT_DELAY: Final = 0.25
+#: The reply to CONNECT, in bytes.
+MAX_REPLY: Final = 65536
+
+_IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK})
+#: `http.client` spoke HTTP/1.0 to proxies, without a Host, until Python 3.12.
+_MODERN_CONNECT: Final = sys.version_info >= (3, 12)
+
+
+class _Expired(Exception):  # noqa: N818 - never leaves this module
+    """The connect timeout is over."""
+
+
+class Connector:
+    """Makes one connected socket for an origin.
+
+    Args:
+        hub: the gevent hub of this thread.
+        resolver: names to addresses.
+        origin: where to connect.
+        timeout: seconds for each of (name and TCP) and (tunnel and TLS), or None.
+    """
+
+    __slots__ = ("_deadline", "_hub", "_origin", "_resolver", "_timeout", "sock", "tls")
+
+    def __init__(self, hub: Any, resolver: Resolver, origin: Origin, timeout: float | None) -> None:
+        self._hub = hub
+        self._resolver = resolver
+        self._origin = origin
+        self._timeout = timeout
+        self._deadline: float | None = None
+        self.sock: _socket.socket | None = None
+        self.tls: TLSSession | None = None
+
+    def connect(self) -> None:
+        """Set `sock` and, for https, `tls`.
+
+        Raises:
+            Failure: whatever went wrong; no socket stays open.
+        """
+        origin = self._origin
+        try:
+            self._start_clock()
+            self.sock = self._dial(origin.peer_host, origin.peer_port)
+            self._start_clock()
+            if origin.tunnel:
+                self._tunnel()
+            if origin.tls is not None:
+                self._handshake()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+    # Waiting
+
+    def _start_clock(self) -> None:
+        self._deadline = None if self._timeout is None else time.monotonic() + self._timeout
+
+    def _wait(self, sock: _socket.socket, events: int) -> None:
+        watcher = self._hub.loop.io(sock.fileno(), events)
+        try:
+            if self._deadline is None:
+                self._hub.wait(watcher)
+                return
+            with Timeout(max(self._deadline - time.monotonic(), 0), _Expired):
+                self._hub.wait(watcher)
+        finally:
+            watcher.close()
+
+    # TCP
+
+    def _dial(self, host: str, port: int) -> _socket.socket:
+        proxied = self._origin.proxied
+        try:
+            addresses = self._resolve(host)
+            if len(addresses) == 1:
+                return self._attempt(addresses[0], port)
+            return self._race(addresses, port)
+        except _Expired as error:
+            raise Failure(Phase.CONNECT_TIMEOUT, error, proxy=proxied) from None
+        except _socket.gaierror as error:
+            raise Failure(Phase.RESOLVE, error, proxy=proxied) from None
+        except OSError as error:
+            self._resolver.forget(host)
+            raise Failure(Phase.CONNECT, error, proxy=proxied) from None
+
+    def _resolve(self, host: str) -> list[Address]:
+        if self._timeout is None:
+            return self._resolver.resolve(host)
+        with Timeout(self._timeout, _Expired):
+            return self._resolver.resolve(host)
+
+    def _attempt(self, address: Address, port: int) -> _socket.socket:
+        sock = _socket.socket(address.family, _socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            code = sock.connect_ex(address.at(port))
+            if code in _IN_PROGRESS:
+                self._wait(sock, WRITE)
+                code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _race(self, addresses: list[Address], port: int) -> _socket.socket:
+        """Try the addresses one after the other, each a little later, and take the first."""
+        outcomes: SimpleQueue[Any] = SimpleQueue()
+        workers: list[gevent.Greenlet[..., None]] = []
+
+        over = False
+
+        def attempt(address: Address) -> None:
+            try:
+                sock = self._attempt(address, port)
+            except (OSError, _Expired) as error:
+                outcomes.put(error)
+                return
+            if over:
+                sock.close()
+            else:
+                outcomes.put(sock)
+
+        remaining = list(addresses)
+        failed: Any = OSError("getaddrinfo returns an empty list")
+        running = 0
+        try:
+            while remaining or running:
+                if remaining:
+                    workers.append(gevent.spawn(attempt, remaining.pop(0)))
+                    running += 1
+                try:
+                    outcome = outcomes.get(timeout=ATTEMPT_DELAY if remaining else None)
+                except Empty:
+                    continue
+                running -= 1
+                if isinstance(outcome, _socket.socket):
+                    return outcome
+                failed = outcome
+            raise failed
+        finally:
+            over = True
+            gevent.killall(workers, block=False)
+            while not outcomes.empty():
+                late = outcomes.get()
+                if isinstance(late, _socket.socket):
+                    late.close()
+
+    # Proxy
+
+    def _tunnel(self) -> None:
+        try:
+            self._send(connect_request(self._origin))
+            self._read_reply()
+        except _Expired as error:
+            raise Failure(Phase.TLS_TIMEOUT, error, proxy=True) from None
+        except OSError as error:
+            raise Failure(Phase.TUNNEL, error, proxy=True) from None
+
+    def _read_reply(self) -> None:
+        reply = b""
+        # One byte at a time at the end would be the only way not to read past the reply; TLS
+        # servers speak second, so that a well-behaved tunnel is silent here.
+        while b"\r\n\r\n" not in reply and b"\n\n" not in reply:
+            piece = self._receive()
+            if not piece:
+                if not reply:
+                    msg = "Remote end closed connection without response"
+                    raise ConnectionResetError(msg)
+                break
+            reply += piece
+            if len(reply) > MAX_REPLY:
+                msg = "Tunnel connection failed: the proxy's reply is too long"
+                raise OSError(msg)
+        version, _, rest = reply.split(b"\n", 1)[0].decode("latin-1").partition(" ")
+        code, _, reason = rest.strip().partition(" ")
+        if not version.startswith("HTTP/") or not code.isdigit():
+            msg = f"Tunnel connection failed: {version[:80]!r} is no HTTP"
+            raise OSError(msg)
+        if code != "200":
+            msg = f"Tunnel connection failed: {code} {reason.strip()}"
+            raise OSError(msg)
+        if not reply.endswith((b"\r\n\r\n", b"\n\n")):
+            msg = "Tunnel connection failed: the proxy sent more than its reply"
+            raise OSError(msg)
+
+    # TLS
+
+    def _handshake(self) -> None:
+        origin = self._origin
+        assert origin.tls is not None
+        host = origin.host.rstrip(".").partition("%")[0]
+        session = None
+        try:
+            session = TLSSession(tls_context(origin.tls), host, origin.ticket)
+            while not session.handshake():
+                self._send(session.drain())
+                data = self._receive()
+                if data:
+                    session.feed(data)
+                else:
+                    session.feed_eof()
+            self._send(session.drain())
+        except _Expired as error:
+            raise Failure(Phase.TLS_TIMEOUT, error) from None
+        except (ssl.SSLError, OSError) as error:
+            origin.ticket = None
+            self._send_alert(session)
+            raise Failure(Phase.TLS, error) from None
+        self.tls = session
+
+    def _send_alert(self, session: TLSSession | None) -> None:
+        """Tell the peer why, if OpenSSL has written it and the socket takes it at once."""
+        if session is not None and self.sock is not None:
+            with contextlib.suppress(OSError):
+                self.sock.send(session.drain())
+
+    # Bytes
+
+    def _send(self, data: bytes) -> None:
+        assert self.sock is not None
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self.sock.send(view) :]
+            except BlockingIOError:
+                self._wait(self.sock, WRITE)
+
+    def _receive(self) -> bytes:
+        assert self.sock is not None
+        while True:
+            try:
+                return self.sock.recv(65536)
+            except BlockingIOError:
+                self._wait(self.sock, READ)
+
+
+def connect_request(origin: Origin) -> bytes:
+    """The bytes that ask a proxy for a tunnel, as `http.client` would send them."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    target = f"{host}:{origin.port}"
+    lines = [f"CONNECT {target} HTTP/1.{'1' if _MODERN_CONNECT else '0'}"]
+    if _MODERN_CONNECT:
+        lines.append(f"Host: {target}")
+    if origin.proxy_auth:
+        lines.append(f"Proxy-Authorization: {origin.proxy_auth}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

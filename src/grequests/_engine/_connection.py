@@ -1,0 +1,330 @@
+"""One socket, one watcher, one exchange at a time. Runs in hub callbacks, never blocks.
+
+Knows the socket, the reader of responses and its origin, to whom it returns. Whatever a callback
+raises becomes the outcome of the exchange: gevent would print and swallow it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import ssl
+from http.client import HTTPException, RemoteDisconnected
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent.monkey import get_original
+
+from ._deadlines import NEVER
+from ._failure import Failure, Phase
+from ._protocol import ResponseReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._exchange import Exchange
+    from ._pool import Origin
+    from ._tls import TLSSession
+
+READ: Final = 1
+WRITE: Final = 2
+#: What is read at once. 256 KiB doubled the CPU per small response: such an allocation is mapped
+#: and unmapped each time.
+CHUNK: Final = 65536
+#: What is read at once of a body known to be long.
+LARGE_CHUNK: Final = 131072 - 64
+
+_poll = get_original("select", "poll")
+
+
+class Connection:
+    """A connected socket in the care of an origin."""
+
+    __slots__ = (
+        "_outgoing",
+        "_poller",
+        "_receive",
+        "_send",
+        "_sock",
+        "_watcher",
+        "closed",
+        "deadline",
+        "exchange",
+        "origin",
+        "reader",
+        "served",
+        "slot",
+    )
+
+    def __init__(self, origin: Origin, sock: _socket.socket) -> None:
+        self.origin = origin
+        self.exchange: Exchange | None = None
+        self.reader = ResponseReader()
+        self.deadline = self.slot = NEVER
+        self.served = 0
+        self.closed = False
+        self._sock = sock
+        self._receive: Callable[[int], bytes] = sock.recv
+        self._send: Callable[[Any], int] = sock.send
+        self._outgoing: memoryview | None = None
+        self._poller = _poll()
+        self._poller.register(sock.fileno(), READ)
+        self._watcher = origin.engine.loop.io(sock.fileno(), READ)
+        self._watcher.ref = False
+        self._watcher.start(self._on_readable)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "busy" if self.exchange else "idle"
+        return f"<{type(self).__name__} to {self.origin} {state} served={self.served}>"
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once closed."""
+        return self._sock.fileno()
+
+    def is_silent(self) -> bool:
+        """Whether the idle connection has nothing to say: no byte, no end."""
+        return not self.closed and not self._poller.poll(0)
+
+    def start(self, exchange: Exchange) -> None:
+        """Send a request on this idle connection."""
+        self.exchange = exchange
+        exchange.connection = self
+        self.reader.expect(exchange.method)
+        self._watcher.ref = True
+        timeout = exchange.read_timeout
+        if timeout is not None:
+            self.origin.engine.deadlines.watch(self, monotonic() + timeout)
+        else:
+            self.deadline = NEVER
+        self._write(exchange.wire)
+
+    def abort(self) -> None:
+        """Close, and forget the exchange without telling it."""
+        self.exchange = None
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket. An exchange under way is not told."""
+        if self.closed:
+            return
+        self.closed = True
+        self._watcher.close()
+        self._sock.close()
+        self.reader.close()
+        self.origin.engine.deadlines.forget(self)
+        self.origin.on_closed(self)
+
+    def expire(self) -> None:
+        """The deadline is over (called by the engine's deadlines)."""
+        exchange = self.exchange
+        if exchange is None:
+            self.origin.on_idle_expired(self)
+            return
+        phase = Phase.HEAD_TIMEOUT if self.reader.head is None else Phase.BODY_TIMEOUT
+        self._fail(Failure(phase, TimeoutError("timed out"), sent=True))
+
+    # Sending
+
+    def _write(self, data: bytes) -> None:
+        try:
+            count = self._send(data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            # The server may have answered before it closed: the read will tell.
+            return
+        if count < len(data):
+            self._outgoing = memoryview(data)[count:]
+            self._watch(READ | WRITE)
+
+    def _watch(self, events: int) -> None:
+        watcher = self._watcher
+        watcher.stop()
+        watcher.events = events
+        if events & WRITE:
+            watcher.start(self._on_event, pass_events=True)
+        else:
+            watcher.start(self._on_readable)
+
+    def _on_event(self, events: int) -> None:
+        if events & WRITE and self._outgoing is not None:
+            self._flush()
+        if events & READ and not self.closed:
+            self._on_readable()
+
+    def _flush(self) -> None:
+        assert self._outgoing is not None
+        try:
+            rest = self._outgoing[self._send(self._outgoing) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            rest = None
+        else:
+            self._postpone()
+        if not rest:
+            self._outgoing = None
+            self._watch(READ)
+        else:
+            self._outgoing = rest
+
+    # Receiving
+
+    def _on_readable(self) -> None:
+        try:
+            self._read()
+        except OSError as error:
+            self._broken(error)
+        except HTTPException as error:
+            self._fail(Failure(self._phase(), error, sent=True))
+        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+            self._fail(Failure(self._phase(), error, sent=True))
+
+    def _read(self) -> None:
+        reader = self.reader
+        data = self._receive(LARGE_CHUNK if reader.wanted > LARGE_CHUNK else CHUNK)
+        exchange = self.exchange
+        if exchange is None or not data:
+            self._on_end()
+            return
+        if reader.feed(data):
+            self._finish(exchange, reader)
+        else:
+            self._go_on(exchange)
+
+    def _go_on(self, exchange: Exchange) -> None:
+        """More is to come: the timeout counts from now."""
+        if not exchange.head_at and self.reader.head is not None:
+            exchange.head_at = perf_counter()
+        if self.deadline is not NEVER:
+            self._postpone()
+
+    def _on_end(self) -> None:
+        """The stream ended, or an idle connection spoke: in both cases it has had its day."""
+        exchange = self.exchange
+        if exchange is None:
+            self.origin.on_idle_closed(self)
+        elif not self.reader.started:
+            self._broken(RemoteDisconnected("Remote end closed connection without response"))
+        else:
+            self.reader.end()
+            self._finish(exchange, self.reader)
+
+    def _finish(self, exchange: Exchange, reader: ResponseReader) -> None:
+        """The response is whole: hand over this connection, then the response."""
+        if not exchange.head_at:
+            exchange.head_at = perf_counter()
+        status = reader.status
+        head = reader.head
+        body = reader.body
+        exchange.connection = None
+        self.exchange = None
+        self.served += 1
+        if reader.reusable and self._outgoing is None and not exchange.close_after:
+            self._watcher.ref = False
+            self.deadline = NEVER
+            self.origin.on_idle(self)
+        else:
+            self.close()
+        try:
+            exchange.on_response(status, head, body)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+            exchange.on_failure(Failure(Phase.BODY, error, sent=True))
+
+    def _postpone(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.read_timeout is not None:
+            self.deadline = monotonic() + exchange.read_timeout
+
+    # Failing
+
+    def _phase(self) -> Phase:
+        return Phase.HEAD if self.reader.head is None else Phase.BODY
+
+    def _broken(self, error: OSError) -> None:
+        """The connection ended in the middle, or before anything was said on it."""
+        exchange = self.exchange
+        if exchange is None:
+            self.origin.on_idle_closed(self)
+            return
+        stale = self.served and not self.reader.started
+        failure = Failure(self._phase(), error, sent=True)
+        if stale and exchange.replayable:
+            # A kept-alive connection that the server closed as we wrote (RFC 9112 section 9.3.1).
+            self.exchange = exchange.connection = None
+            self.close()
+            self.origin.restart(exchange)
+        else:
+            self._fail(failure)
+
+    def _fail(self, failure: Failure) -> None:
+        exchange, self.exchange = self.exchange, None
+        self.close()
+        if exchange is not None:
+            exchange.connection = None
+            exchange.on_failure(failure)
+
+
+class TLSConnection(Connection):
+    """The same through TLS."""
+
+    __slots__ = ("_tls",)
+
+    def __init__(self, origin: Origin, sock: _socket.socket, tls: TLSSession) -> None:
+        self._tls = tls
+        super().__init__(origin, sock)
+
+    def close(self) -> None:
+        if not self.closed and self.served and not self._tls.closed:
+            ticket = self._tls.ticket
+            if ticket is not None:
+                self.origin.ticket = ticket
+        super().close()
+
+    def _write(self, data: bytes) -> None:
+        super()._write(self._tls.encrypt(data))
+
+    def is_silent(self) -> bool:
+        if super().is_silent():
+            return True
+        # TLS 1.3 servers send session tickets after the handshake: records, yet no bytes of a
+        # response. Let OpenSSL have them; silent is who said nothing else.
+        if self.closed:
+            return False
+        try:
+            data = self._receive(CHUNK)
+            if not data:
+                return False
+            self._tls.feed(data)
+            return not self._tls.decrypt() and not self._tls.closed
+        except OSError:
+            return False
+
+    def _read(self) -> None:
+        wire = self._receive(CHUNK)
+        tls = self._tls
+        if wire:
+            tls.feed(wire)
+        exchange = self.exchange
+        try:
+            data = tls.decrypt() if wire else b""
+        except ssl.SSLError as error:
+            self._fail_tls(error)
+            return
+        if exchange is None:
+            if not wire or data or tls.closed:
+                self.origin.on_idle_closed(self)
+            return
+        if data and self.reader.feed(data):
+            self._finish(exchange, self.reader)
+        elif not wire or tls.closed:
+            self._on_end()
+        else:
+            self._go_on(exchange)
+
+    def _fail_tls(self, error: ssl.SSLError) -> None:
+        if self.exchange is None:
+            self.origin.on_idle_closed(self)
+        elif self.served and not self.reader.started:
+            self._broken(error)
+        else:
+            self._fail(Failure(self._phase(), error, sent=True))

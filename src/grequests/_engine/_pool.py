@@ -1,0 +1,244 @@
+"""Connections by origin: who gets which, when one is opened, when one is closed.
+
+Knows connections and the budget of descriptors; nothing of what requests mean. An `Origin` is one
+identity to talk to, everything that decides who is spoken to and how is in its key: two requests
+share a connection only if their keys are equal.
+
+Invariant: each waiting exchange has a connection being made for it (`connecting`) or is starved
+(the engine's `starved`), until an idle connection or an abort takes it off the list.
+"""
+
+from __future__ import annotations
+
+import errno
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import gevent
+
+from ._connect import Connector
+from ._connection import Connection, TLSConnection
+from ._failure import Failure, Phase
+
+if TYPE_CHECKING:
+    import _socket
+    import ssl
+
+    from ._engine import Engine
+    from ._exchange import Exchange
+    from ._tls import TLSIdentity
+
+#: Seconds a connection is kept without a request. Servers give 5 s (Node, uvicorn, Apache) and
+#: more; whoever sends just as the other side closes has to send twice.
+IDLE_SECONDS: Final = 4.0
+
+#: What `socket()` and `connect()` say when the system has nothing left to give.
+_EXHAUSTED: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.ENOMEM}
+)
+
+
+class OriginKey(NamedTuple):
+    """The identity of an origin.
+
+    Attributes:
+        scheme: http or https.
+        host: as it is resolved, shown to TLS and sent to a proxy.
+        port: always a number.
+        tls: what the handshake trusts and shows; None for http.
+        proxy: host and port of an http proxy, or None.
+        proxy_auth: the value of Proxy-Authorization for that proxy, or None.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    tls: TLSIdentity | None = None
+    proxy: tuple[str, int] | None = None
+    proxy_auth: str | None = None
+
+
+class Origin:
+    """The connections to one identity. Made by `Engine.origin`."""
+
+    __slots__ = (
+        "connecting",
+        "connections",
+        "engine",
+        "host",
+        "idle",
+        "key",
+        "peer_host",
+        "peer_port",
+        "port",
+        "proxied",
+        "proxy_auth",
+        "ticket",
+        "tls",
+        "tunnel",
+        "waiting",
+    )
+
+    def __init__(self, engine: Engine, key: OriginKey) -> None:
+        self.engine = engine
+        self.key = key
+        self.host = key.host
+        self.port = key.port
+        self.tls = key.tls
+        self.proxied = key.proxy is not None
+        self.tunnel = self.proxied and key.scheme == "https"
+        self.peer_host, self.peer_port = key.proxy or (key.host, key.port)
+        self.proxy_auth = key.proxy_auth
+        self.ticket: ssl.SSLSession | None = None
+        self.idle: list[Connection] = []
+        self.connections: set[Connection] = set()
+        self.waiting: dict[Exchange, None] = {}
+        self.connecting: dict[Exchange, gevent.Greenlet[..., None]] = {}
+
+    def __str__(self) -> str:
+        through = " by proxy" if self.proxied else ""
+        return f"{self.key.scheme}://{self.host}:{self.port}{through}"
+
+    def __repr__(self) -> str:
+        return (
+            f"<Origin {self} open={len(self.connections)} idle={len(self.idle)} "
+            f"connecting={len(self.connecting)} waiting={len(self.waiting)}>"
+        )
+
+    # Requests in
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Send on an idle connection, or have one made."""
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if connection.is_silent():
+                connection.start(exchange)
+                return
+            connection.close()
+        self.waiting[exchange] = None
+        self.grow(exchange)
+
+    def restart(self, exchange: Exchange) -> None:
+        """Send again on a fresh connection what a dead one did not deliver."""
+        for connection in self.idle[:]:
+            # Its siblings are as old: do not try them one after the other.
+            self.idle.remove(connection)
+            connection.close()
+        self.dispatch(exchange)
+
+    def grow(self, exchange: Exchange) -> None:
+        """Have a connection made for a waiting exchange, as soon as there is a descriptor."""
+        if self.engine.take_descriptor():
+            self.engine.origins[self.key] = self
+            self.connecting[exchange] = gevent.spawn(self._connect, exchange)
+        else:
+            self.engine.starve(self, exchange)
+
+    def withdraw(self, exchange: Exchange) -> None:
+        """Forget a waiting exchange and whatever is under way for it."""
+        self.waiting.pop(exchange, None)
+        self.engine.starved.pop(exchange, None)
+        worker = self.connecting.get(exchange)
+        if worker is not None:
+            worker.kill(block=False)
+
+    # Connections in
+
+    def on_idle(self, connection: Connection) -> None:
+        """A connection has finished an exchange and can take another."""
+        if self.waiting:
+            self._serve(connection)
+            return
+        deadline = monotonic() + IDLE_SECONDS
+        connection.deadline = deadline
+        if connection.slot > deadline:
+            self.engine.deadlines.watch(connection, deadline)
+        self.idle.append(connection)
+        if self.engine.starved:
+            self.engine.relieve()
+
+    def on_idle_expired(self, connection: Connection) -> None:
+        """An idle connection has been quiet for long enough."""
+        self.on_idle_closed(connection)
+
+    def on_idle_closed(self, connection: Connection) -> None:
+        """An idle connection ended or spoke unasked: it has had its day."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+        connection.close()
+
+    def on_closed(self, connection: Connection) -> None:
+        """A connection is closed, whoever closed it."""
+        self.connections.discard(connection)
+        self.engine.give_descriptor()
+        self._retire()
+
+    def close_idle(self) -> None:
+        """Close what nobody uses."""
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+
+    def _serve(self, connection: Connection) -> None:
+        """Give the connection to who has waited longest."""
+        exchange = next(iter(self.waiting))
+        if not connection.is_silent():
+            connection.close()
+            return
+        del self.waiting[exchange]
+        self.engine.starved.pop(exchange, None)
+        connection.start(exchange)
+
+    def _retire(self) -> None:
+        """Without connections an origin is not worth remembering, save for its TLS ticket."""
+        if not (self.connections or self.connecting or self.waiting):
+            self.engine.retire(self)
+
+    # Connecting, in a greenlet
+
+    def _connect(self, exchange: Exchange) -> None:
+        connector = Connector(
+            self.engine.hub, self.engine.resolver, self, exchange.connect_timeout
+        )
+        try:
+            connector.connect()
+        except BaseException as error:
+            del self.connecting[exchange]
+            self._on_connect_failed(exchange, error)
+            if isinstance(error, gevent.GreenletExit):
+                raise
+            return
+        del self.connecting[exchange]
+        self._on_connected(exchange, connector)
+
+    def _on_connected(self, exchange: Exchange, connector: Connector) -> None:
+        sock: _socket.socket = connector.sock  # type: ignore[assignment]
+        tls = connector.tls
+        connection = Connection(self, sock) if tls is None else TLSConnection(self, sock, tls)
+        self.connections.add(connection)
+        self.engine.opened += 1
+        if exchange in self.waiting:
+            del self.waiting[exchange]
+            connection.start(exchange)
+        else:
+            self.on_idle(connection)
+
+    def _on_connect_failed(self, exchange: Exchange, error: BaseException) -> None:
+        self.engine.give_descriptor()
+        if exchange in self.waiting and not isinstance(error, gevent.GreenletExit):
+            if _is_exhaustion(error) and self.engine.has_others(self):
+                self.engine.budget.exhausted()
+                self.engine.starve(self, exchange)
+                return
+            del self.waiting[exchange]
+            failure = error if isinstance(error, Failure) else Failure(Phase.CONNECT, error)
+            exchange.on_failure(failure)
+        self._retire()
+
+
+def _is_exhaustion(error: BaseException) -> bool:
+    cause = error.cause if isinstance(error, Failure) else error
+    return isinstance(cause, OSError) and cause.errno in _EXHAUSTED
+
+

@@ -1,0 +1,417 @@
+"""HTTP/1.1 responses, sans I/O: bytes go in, at most one response comes out.
+
+A `ResponseReader` belongs to one connection and is used for one response after another. It knows
+nothing of sockets, time, requests' meaning or gevent. The grammar is llhttp's, in its strict mode;
+on top of it stand the rules llhttp leaves to its user:
+
+* llhttp carries on with a next message by itself. Ours ends at the first final one: whatever
+  follows is *surplus*, is never kept, and makes the connection unfit for another request.
+* The response to HEAD has no body, whatever its headers say (RFC 9112 section 6.3, rule 1).
+* Interim responses (1xx except 101) are read and forgotten, a bounded number of them.
+* llhttp never ends a message at the end of the stream: whether that end was legal is decided here
+  (RFC 9112 section 8).
+* Headers are bounded in size and number, and nothing is allocated because a header promised it.
+* Two things that llhttp refuses and RFC 9112 lets a client mend are mended, as `http.client` does:
+  folded header lines become one line (section 5.2), a bare LF ends a line (section 2.2).
+"""
+
+from __future__ import annotations
+
+import re
+from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+#: The whole head of a response, in bytes. Browsers and curl stop between 256 and 300 KiB.
+MAX_HEAD: Final = 256 * 1024
+#: One header line, as `http.client` has it.
+MAX_LINE: Final = 65536
+#: Header lines in a response, as `http.client` has it.
+MAX_HEADERS: Final = 100
+#: Interim responses before a final one. RFC 9110 sets no limit, curl has none, a server could
+#: send them for ever.
+MAX_INTERIM: Final = 32
+#: A body with more than this still to come is taken from the socket without the parser.
+BYPASS: Final = 65536
+
+_BLANK_LINE: Final = b"\r\n\r\n"
+_CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
+_CHUNKED: Final = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
+_ANY_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
+_ANY_LINE_END: Final = re.compile(rb"\r?\n")
+_FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
+
+
+class _HeadOfHead(Exception):  # noqa: N818 - a signal, not an error
+    """The head of a response to HEAD is whole: stop llhttp before it looks for a body."""
+
+
+class _HeadSink:
+    """What llhttp calls while it reads the response to HEAD."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: ResponseReader) -> None:
+        self._reader = reader
+
+    def on_headers_complete(self) -> None:
+        self._reader.on_head_of_head()
+
+    def on_message_complete(self) -> None:
+        self._reader.on_message_complete()
+
+
+class ResponseReader:
+    """Reads the responses of one connection, one at a time.
+
+    Call `expect` before each request, `feed` with what arrived until it returns True, `end` when
+    the stream ended. Then `status`, `head` (status line and header lines, without the blank line),
+    `body` and `reusable` hold the response.
+
+    Example:
+        >>> reader = ResponseReader()
+        >>> reader.expect("GET")
+        >>> reader.feed(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
+        True
+        >>> reader.status, reader.body, reader.reusable
+        (200, b'hi', True)
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_count",
+        "_direct",
+        "_interim",
+        "_is_head",
+        "_mended",
+        "_parser",
+        "_partial",
+        "_received",
+        "complete",
+        "head",
+        "on_body",
+        "reusable",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        # llhttp appends straight to the list: no Python frame per piece of a body.
+        self.on_body = self._chunks.append
+        self._parser: HttpResponseParser | None = None
+        self._is_head = False
+        self._partial: bytearray | None = None
+        self._received = 0
+        self._direct = _BY_PARSER
+        self._interim = 0
+        self._count = 0
+        self._mended = False
+        self.complete = False
+        self.reusable = False
+        self.status = 0
+        self.head: bytes | None = None
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "reading" if self._received else "waiting"
+        return f"<ResponseReader {state} status={self.status}>"
+
+    def expect(self, method: str) -> None:
+        """Make ready for the response to a request of this method."""
+        self.complete = self.reusable = self._mended = False
+        self.head = None
+        self.status = self._received = self._interim = 0
+        self._is_head = method == "HEAD"
+        if self._is_head:
+            self._parser = HttpResponseParser(_HeadSink(self))
+        elif self._parser is None:
+            self._parser = HttpResponseParser(self)
+
+    def close(self) -> None:
+        """Let go of the parser, whose callbacks are this object's methods."""
+        self._parser = None
+        self.on_body = None  # type: ignore[assignment]
+
+    @property
+    def started(self) -> bool:
+        """Whether any byte of the response has arrived."""
+        return self._received > 0
+
+    @property
+    def body(self) -> bytes:
+        """The body as it came, content codings still on it. Reading it empties the reader."""
+        chunks = self._chunks
+        if len(chunks) == 1:
+            return chunks.pop()
+        whole = b"".join(chunks)
+        chunks.clear()
+        return whole
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes the rest of the body has, or 0 while that is unknown or small."""
+        return max(self._direct, 0)
+
+    def feed(self, data: bytes) -> bool:
+        """Take bytes from the server.
+
+        Returns:
+            True once the response is whole.
+
+        Raises:
+            http.client.HTTPException: what came is not HTTP/1.x or breaks a bound.
+        """
+        if self._direct != _BY_PARSER:
+            return self._feed_direct(data) if self._direct >= 0 else self._feed_mended(data)
+        before = self._received
+        self._received = before + len(data)
+        if self.head is None:
+            end = data.find(_BLANK_LINE) if before == 0 else -1
+            if end > 0 and not data.startswith(b"HTTP/1.1 1"):
+                self.head = data[:end]
+                if end > MAX_HEADERS:  # too short for a hundred headers: nothing to count
+                    _check_bounds(self.head)
+            else:
+                self._collect_head(data)
+        try:
+            self._parser.feed_data(data)  # type: ignore[union-attr]
+        except HttpParserUpgrade:
+            self._on_upgrade()
+        except HttpParserError as error:
+            self._on_error(data, error)
+        if self.complete:
+            self._settle(data)
+        elif self.head is not None:
+            self._try_direct()
+        return self.complete
+
+    def end(self) -> None:
+        """The stream ended: complete the response, or say why it cannot be.
+
+        Raises:
+            http.client.IncompleteRead: the body is shorter than its framing said.
+            http.client.BadStatusLine: the head is cut.
+        """
+        if self.head is None:
+            raise BadStatusLine(_first_line(bytes(self._partial or b"")))
+        if _CHUNKED.search(self.head) or _CONTENT_LENGTH.search(self.head):
+            expected = self._expected_length()
+            body = self.body
+            raise IncompleteRead(body, None if expected is None else expected - len(body))
+        self.status = self._status()
+        self.complete = True
+        self.reusable = False
+        self._parser = None
+
+    # What llhttp calls.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self.reusable = False
+            self.complete = _SURPLUS  # type: ignore[assignment]
+
+    def on_message_complete(self) -> None:
+        if self.complete:
+            return
+        status = self._parser.get_status_code()  # type: ignore[union-attr]
+        if status < 200 and status != 101:  # noqa: PLR2004
+            self._on_interim()
+            return
+        self.status = status
+        self.reusable = self._parser.should_keep_alive()  # type: ignore[union-attr]
+        self._count = len(self._chunks)
+        self.complete = True
+
+    def on_head_of_head(self) -> None:
+        status = self._parser.get_status_code()  # type: ignore[union-attr]
+        if status < 200 and status != 101:  # noqa: PLR2004
+            return
+        self.status = status
+        # With no body to end it, keep-alive is a matter of the headers alone.
+        self.reusable = _asks_to_stay(self.head or b"")
+        self.complete = True
+        raise _HeadOfHead
+
+    # The rest is ours.
+
+    def _settle(self, data: bytes) -> None:
+        """The response is whole: see whether its last byte was the last byte that came."""
+        if self.complete is not True:  # llhttp saw another message begin
+            self.complete = True
+            self.reusable = False
+            del self._chunks[self._count :]
+        elif self._is_head:
+            if self._received != len(self.head or b"") + 4:
+                self.reusable = False
+        elif self.reusable and data.endswith(b"\n") and not self._ended_exactly(data):
+            # llhttp skips blank lines between messages without a word.
+            self.reusable = False
+        if self._is_head or not self.reusable:
+            self._parser = None
+
+    def _ended_exactly(self, data: bytes) -> bool:
+        if _CHUNKED.search(self.head or b""):
+            if len(data) < 6:  # noqa: PLR2004
+                return data.endswith(b"0\r\n\r\n")
+            return data.endswith(b"\r\n\r\n") and data[-5] != 0x0A
+        size = sum(map(len, self._chunks))
+        return self._received == len(self.head or b"") + 4 + size
+
+    def _collect_head(self, data: bytes) -> None:
+        """The head did not come in one piece, or interim responses stand before it."""
+        if self._partial is None:
+            self._partial = bytearray()
+        partial = self._partial
+        partial += data
+        while True:
+            end = partial.find(_BLANK_LINE)
+            if end < 0:
+                break
+            head = bytes(partial[:end])
+            if not _is_interim(head):
+                self.head = head
+                self._partial = None
+                # From here on `_received` counts this response alone.
+                self._received = len(partial)
+                break
+            del partial[: end + 4]
+        if self.head is None and len(partial) > MAX_HEAD:
+            msg = "header"
+            raise LineTooLong(msg)
+        if self.head is not None:
+            _check_bounds(self.head)
+
+    def _try_direct(self) -> None:
+        """Most of a long body is still to come: no need to have llhttp look at it."""
+        if self._received > BYPASS:  # decided at the head, once
+            return
+        expected = self._expected_length()
+        if expected is None or self._is_head:
+            return
+        missing = expected - sum(map(len, self._chunks))
+        if missing > BYPASS:
+            self.status = self._status()
+            self._direct = missing
+
+    def _feed_direct(self, data: bytes) -> bool:
+        self._received += len(data)
+        missing = self._direct - len(data)
+        if missing > 0:
+            self._direct = missing
+            self._chunks.append(data)
+            return False
+        self.reusable = missing == 0 and self._parser.should_keep_alive()  # type: ignore[union-attr]
+        self._chunks.append(data if missing == 0 else data[:missing])
+        self._direct = _BY_PARSER
+        self._parser = None
+        self.complete = True
+        return True
+
+    def _expected_length(self) -> int | None:
+        head = self.head or b""
+        if _CHUNKED.search(head):
+            return None
+        match = _CONTENT_LENGTH.search(head)
+        return int(match[1]) if match else None
+
+    def _status(self) -> int:
+        return self._parser.get_status_code() if self._parser is not None else 0
+
+    def _on_interim(self) -> None:
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            msg = f"more than {MAX_INTERIM} interim responses"
+            raise HTTPException(msg)
+
+    def _on_upgrade(self) -> None:
+        """101: we never ask for it. Its head is the answer; the connection is spent."""
+        self.status = self._status()
+        self.complete = True
+        self.reusable = False
+
+    def _on_error(self, data: bytes, error: HttpParserError) -> None:
+        cause = error.__context__
+        if self.complete:
+            # The response stands, what follows it is no response.
+            if not isinstance(cause, _HeadOfHead):
+                self.reusable = False
+            return
+        if isinstance(cause, HTTPException):
+            raise cause
+        if self._chunks or not self._mend(data):
+            seen = self.head or bytes(self._partial or data)
+            if not seen.startswith(b"HTTP/"):
+                raise BadStatusLine(_first_line(seen)) from error
+            raise MalformedResponse(str(error)) from error
+
+    def _mend(self, data: bytes) -> bool:
+        """Set out to put the head into the form that llhttp takes, and read it again."""
+        if self._mended or (self.head is not None and self._received != len(data)):
+            return False
+        seen = data if self.head is not None else bytes(self._partial or b"")
+        if not seen.startswith(b"HTTP/"):
+            return False
+        self._mended = True
+        self._partial = bytearray()
+        self._direct = _BY_MENDER
+        self.head = None
+        self._feed_mended(seen)
+        return True
+
+    def _feed_mended(self, data: bytes) -> bool:
+        partial = self._partial
+        assert partial is not None
+        partial += data
+        match = _ANY_BLANK_LINE.search(partial)
+        if match is None:
+            if len(partial) > MAX_HEAD:
+                msg = "header"
+                raise LineTooLong(msg)
+            return False
+        head = _FOLD.sub(b" ", _ANY_LINE_END.sub(b"\r\n", partial[: match.start()]))
+        self._direct = _BY_PARSER
+        self._partial = None
+        self._received = 0
+        self._parser = HttpResponseParser(_HeadSink(self) if self._is_head else self)
+        self.feed(head + _BLANK_LINE + bytes(partial[match.end() :]))
+        self.reusable = False
+        return self.complete
+
+class MalformedResponse(HTTPException):
+    """The bytes after the status line break the grammar of HTTP/1.1."""
+
+
+#: Values of `_direct` that are no number of missing bytes: who looks at what comes next.
+_BY_PARSER: Final = -1
+_BY_MENDER: Final = -2
+
+#: A truthy value of `complete` that is not True: another message has begun behind the response.
+_SURPLUS: Final = 2
+
+
+def _asks_to_stay(head: bytes) -> bool:
+    """Keep-alive by the headers alone (RFC 9112 section 9.3)."""
+    lines = head.lower().split(b"\r\n")
+    options = b",".join(line[11:] for line in lines if line.startswith(b"connection:"))
+    tokens = {token.strip() for token in options.split(b",")}
+    if b"close" in tokens:
+        return False
+    return lines[0].startswith(b"http/1.1") or b"keep-alive" in tokens
+
+
+def _is_interim(head: bytes) -> bool:
+    parts = head.split(b" ", 2)
+    return len(parts) > 1 and len(parts[1]) == 3 and parts[1][:1] == b"1" and parts[1] != b"101"  # noqa: PLR2004
+
+
+def _first_line(data: bytes) -> str:
+    return data.split(b"\r\n", 1)[0][:200].decode("latin-1")
+
+
+def _check_bounds(head: bytes) -> None:
+    if head.count(b"\r\n") > MAX_HEADERS:
+        msg = f"got more than {MAX_HEADERS} headers"
+        raise HTTPException(msg)
+    if len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in head.split(b"\r\n")):
+        msg = "header line"
+        raise LineTooLong(msg)

@@ -1,0 +1,232 @@
+"""TLS without sockets: one `SSLContext` per identity, sessions through memory BIOs.
+
+Knows OpenSSL through the `ssl` module; nothing of connections or HTTP. What a context contains is
+what urllib3 2 puts into its own (TLS 1.2 at least, no compression, SNI, ALPN http/1.1), except
+that session tickets are on, so that a second connection to a host can be resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import _ssl
+from gevent.monkey import get_original
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_CONTEXTS: Final = 64
+#: The largest TLS record's plain text (RFC 8446 section 5.1).
+RECORD: Final = 16384
+
+
+class TLSIdentity(NamedTuple):
+    """Everything that decides what a handshake trusts and shows.
+
+    Two connections with unequal identities are never used for one another.
+    """
+
+    verify: bool
+    ca_file: str | None = None
+    ca_directory: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    #: Modification times and sizes of those files: a renewed file is a new identity.
+    stamps: tuple[tuple[int, int] | None, ...] = ()
+
+
+def identity(verify: bool | str, cert: str | tuple[str, str] | None, bundle: str) -> TLSIdentity:
+    """The identity for Requests' `verify` and `cert`.
+
+    Args:
+        verify: True (the bundle), False, or the path of a file or a directory.
+        cert: None, the path of a file with certificate and key, or the two paths.
+        bundle: the file that True stands for.
+
+    Raises:
+        OSError: a path does not exist, in the words of `HTTPAdapter.cert_verify`.
+    """
+    ca_file = ca_directory = None
+    if verify:
+        location = bundle if verify is True else verify
+        if not location or not os.path.exists(location):
+            msg = f"Could not find a suitable TLS CA certificate bundle, invalid path: {location}"
+            raise OSError(msg)
+        if os.path.isdir(location):
+            ca_directory = location
+        else:
+            ca_file = location
+    cert_file, key_file = (cert, None) if cert is None or isinstance(cert, str) else cert
+    if cert_file and not os.path.exists(cert_file):
+        msg = f"Could not find the TLS certificate file, invalid path: {cert_file}"
+        raise OSError(msg)
+    if key_file and not os.path.exists(key_file):
+        msg = f"Could not find the TLS key file, invalid path: {key_file}"
+        raise OSError(msg)
+    stamps = tuple(map(_stamp, (ca_file, ca_directory, cert_file, key_file)))
+    return TLSIdentity(bool(verify), ca_file, ca_directory, cert_file, key_file, stamps)
+
+
+def _stamp(path: str | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_size
+
+
+_contexts: dict[TLSIdentity, ssl.SSLContext] = {}
+
+
+def context(wanted: TLSIdentity) -> ssl.SSLContext:
+    """The context of an identity, made at its first use (reading a bundle takes some 20 ms).
+
+    Raises:
+        OSError, ssl.SSLError: a file cannot be read or is not what it should be.
+    """
+    made = _contexts.get(wanted)
+    if made is None:
+        made = _make_context(wanted)
+        while len(_contexts) >= _MAX_CONTEXTS:
+            _contexts.pop(next(iter(_contexts)), None)
+        _contexts[wanted] = made
+    return made
+
+
+def _set(made: ssl.SSLContext, name: str, value: Any) -> None:
+    """Set an attribute by the C type's own descriptor.
+
+    The setters in ssl.py look up `SSLContext` in their module. Once `gevent.monkey.patch_all()`
+    has put another class there, they call themselves until the stack ends.
+    """
+    getattr(_ssl._SSLContext, name).__set__(made, value)  # noqa: SLF001
+
+
+def _get(made: ssl.SSLContext, name: str) -> int:
+    return int(getattr(_ssl._SSLContext, name).__get__(made))  # noqa: SLF001
+
+
+def _make_context(wanted: TLSIdentity) -> ssl.SSLContext:
+    made: ssl.SSLContext = get_original("ssl", "SSLContext")(ssl.PROTOCOL_TLS_CLIENT)
+    _set(made, "minimum_version", int(ssl.TLSVersion.TLSv1_2))
+    _set(made, "options", _get(made, "options") | int(ssl.OP_NO_COMPRESSION))
+    if sys.version_info >= (3, 13):
+        flags = int(ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT)
+        _set(made, "verify_flags", _get(made, "verify_flags") | flags)
+    made.post_handshake_auth = True
+    if not wanted.verify:
+        made.check_hostname = False
+        _set(made, "verify_mode", int(ssl.CERT_NONE))
+    made.hostname_checks_common_name = False
+    keylog = os.path.expandvars(os.environ.get("SSLKEYLOGFILE", ""))
+    if keylog:
+        made.keylog_filename = keylog
+    if wanted.ca_file or wanted.ca_directory:
+        made.load_verify_locations(wanted.ca_file, wanted.ca_directory)
+    if wanted.cert_file:
+        made.load_cert_chain(wanted.cert_file, wanted.key_file, password=_refuse_password)
+    made.set_alpn_protocols(["http/1.1"])
+    return made
+
+
+def _refuse_password() -> str:
+    """An encrypted key must fail, not ask on the terminal."""
+    msg = "Client private key is encrypted, password is required"
+    raise ssl.SSLError(msg)
+
+
+class TLSSession:
+    """One TLS connection between two byte streams in memory.
+
+    `feed` takes what came from the peer, `drain` gives what must be sent to it.
+    """
+
+    __slots__ = ("_incoming", "_object", "_outgoing", "_read", "closed")
+
+    def __init__(
+        self, made: ssl.SSLContext, host: str, resume: ssl.SSLSession | None = None
+    ) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = made.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=host, session=resume
+        )
+        self._read: Callable[[int], bytes] = self._object.read
+        self.closed = False
+
+    @property
+    def ticket(self) -> ssl.SSLSession | None:
+        """What a later connection to the same host can be resumed with."""
+        return self._object.session
+
+    def handshake(self) -> bool:
+        """Take the next step.
+
+        Returns:
+            True once the handshake is over; False if the peer has to speak first.
+
+        Raises:
+            ssl.SSLError: it failed.
+        """
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def feed(self, data: bytes) -> None:
+        self._incoming.write(data)
+
+    def feed_eof(self) -> None:
+        self._incoming.write_eof()
+
+    def drain(self) -> bytes:
+        return self._outgoing.read()
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Plain bytes in, wire bytes out."""
+        self._object.write(data)
+        return self._outgoing.read()
+
+    def decrypt(self) -> bytes:
+        """All plain bytes there are. Sets `closed` once the peer has said goodbye.
+
+        Raises:
+            ssl.SSLError: the records are not what they should be.
+        """
+        try:
+            data = self._read(RECORD)
+        except ssl.SSLWantReadError:
+            return b""
+        if not data:
+            self.closed = True
+        elif self._incoming.pending:
+            # Asking OpenSSL once too often costs an exception: ask only if it has something.
+            return data + self._decrypt_rest()
+        return data
+
+    def _decrypt_rest(self) -> bytes:
+        pieces = []
+        try:
+            while piece := self._read(RECORD):
+                pieces.append(piece)
+            self.closed = True
+        except ssl.SSLWantReadError:
+            pass
+        return b"".join(pieces)
+
+
+def warn_unverified(host: str) -> None:
+    """Say what urllib3 says when a certificate is not looked at."""
+    from urllib3.exceptions import InsecureRequestWarning  # noqa: PLC0415
+
+    warnings.warn(
+        f"Unverified HTTPS request is being made to host '{host}'. "
+        "Adding certificate verification is strongly advised. See: "
+        "https://urllib3.readthedocs.io/en/latest/advanced-usage.html#tls-warnings",
+        InsecureRequestWarning,
+        stacklevel=2,
+    )

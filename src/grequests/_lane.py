@@ -1,0 +1,204 @@
+"""Which lane a request takes: one pure function, clause by clause, each with a test.
+
+The fast lane is for the plain request, the one whose meaning needs no user code on the way. Exact
+types stand wherever a subclass could mean something else. In doubt: the general lane, which is
+Requests itself. Knows the types of Requests; reads, never writes, what it looks at.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Final
+
+from requests import Session
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from requests.cookies import RequestsCookieJar
+from requests.structures import CaseInsensitiveDict
+from requests.utils import select_proxy
+from urllib3.poolmanager import PoolManager
+from urllib3.util.retry import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ._environment import Environment
+
+#: Keywords of `Session.request`; any other is its TypeError to raise.
+KEYWORDS: Final = frozenset(
+    "params data headers cookies files auth timeout allow_redirects proxies hooks stream verify "
+    "cert json".split()
+)
+_SESSION_ATTRIBUTES: Final = frozenset(vars(Session()))
+_ADAPTER_ATTRIBUTES: Final = frozenset(vars(HTTPAdapter()))
+_POOL_KEYWORDS: Final = frozenset({"maxsize", "block"})
+#: Headers that change how a message is framed or what happens on the connection.
+FRAMING: Final = frozenset(
+    {"content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer"}
+)
+_METHOD: Final = re.compile(r"[A-Za-z]+")
+
+
+def general_reason(
+    method: Any,
+    url: Any,
+    session: Session | None,
+    kwargs: Mapping[str, Any],
+    environment: Environment,
+) -> str | None:
+    """Why a request takes the general lane; None if it takes the fast one.
+
+    Args:
+        method: as given to `grequests.request`.
+        url: as given.
+        session: the request's own session or None.
+        kwargs: keywords of `Session.request`.
+        environment: the run's view of the process' environment.
+    """
+    if type(method) is not str or not _METHOD.fullmatch(method) or method.upper() == "CONNECT":
+        return "method"
+    if type(url) is not str:
+        return "url type"
+    if not kwargs.keys() <= KEYWORDS:
+        return "unknown keyword"
+    if session is not None:
+        reason = _session_reason(session, url)
+        if reason is not None:
+            return reason
+    for name, value in kwargs.items():
+        if value is not None and not _PLAIN[name](value):
+            return name
+    return _proxy_reason(url, session, kwargs, environment)
+
+
+def _session_reason(session: Session, url: str) -> str | None:
+    if type(session) is not Session or vars(session).keys() != _SESSION_ATTRIBUTES:
+        return "session type"
+    for name, is_plain in _PLAIN_SESSION.items():
+        value = getattr(session, name)
+        if value is not None and not is_plain(value):
+            return f"session {name}"
+    if session.verify is None:  # Requests then verifies nothing
+        return "session verify"
+    try:
+        adapter = session.get_adapter(url.lstrip())
+    except ValueError:
+        return "no adapter"
+    return _adapter_reason(adapter)
+
+
+def _adapter_reason(adapter: Any) -> str | None:
+    if type(adapter) is not HTTPAdapter or vars(adapter).keys() != _ADAPTER_ATTRIBUTES:
+        return "adapter type"
+    manager = adapter.poolmanager
+    if type(manager) is not PoolManager or not manager.connection_pool_kw.keys() <= _POOL_KEYWORDS:
+        return "adapter pool"
+    if manager.connection_pool_kw.get("block"):
+        return "adapter pool blocks"
+    if type(adapter.max_retries) is not Retry:
+        return "adapter retries"
+    return None
+
+
+def _proxy_reason(
+    url: str, session: Session | None, kwargs: Mapping[str, Any], environment: Environment
+) -> str | None:
+    given = kwargs.get("proxies")
+    inherited = session.proxies if session is not None else None
+    if not given and not inherited and not environment.has_proxies:
+        return None
+    proxies = merged_proxies(url, session, kwargs, environment)
+    proxy = select_proxy(url, proxies)
+    if proxy and not str(proxy).lower().startswith("http://") and "://" in str(proxy):
+        return "proxy scheme"
+    return None
+
+
+def merged_proxies(
+    url: str, session: Session | None, kwargs: Mapping[str, Any], environment: Environment
+) -> dict[str, str]:
+    """The proxies of a request as `Session.merge_environment_settings` merges them."""
+    proxies = dict(kwargs.get("proxies") or {})
+    if session is None or session.trust_env:
+        for key, value in environment.proxies(url, proxies.get("no_proxy")).items():
+            proxies.setdefault(key, value)
+    if session is not None and session.proxies:
+        proxies = {**session.proxies, **proxies}
+    return {key: value for key, value in proxies.items() if value is not None}
+
+
+def _is_pair_of_text(value: Any) -> bool:
+    return (
+        type(value) is tuple and len(value) == 2 and all(type(v) in (str, bytes) for v in value)  # noqa: PLR2004
+    )
+
+
+def is_seconds(value: Any) -> bool:
+    """Whether a timeout is one that needs no check of urllib3's."""
+    return value is None or (type(value) in (int, float) and 0 < value < math.inf)
+
+
+def _is_timeout(value: Any) -> bool:
+    if type(value) is tuple:
+        return len(value) == 2 and all(map(is_seconds, value))  # noqa: PLR2004
+    return is_seconds(value)
+
+
+def _is_verify(value: Any) -> bool:
+    return type(value) is bool or (type(value) is str and bool(value))
+
+
+def _is_cert(value: Any) -> bool:
+    return type(value) is str or (_is_pair_of_text(value) and type(value[0]) is type(value[1]) is str)
+
+
+def _is_jar(value: Any) -> bool:
+    return type(value) is RequestsCookieJar and type(value._policy) is DefaultCookiePolicy  # noqa: SLF001
+
+
+def _is_headers(value: Any) -> bool:
+    return type(value) in (dict, CaseInsensitiveDict) and all(
+        type(name) is str and name.lower() not in FRAMING for name in value
+    )
+
+
+def _is_one_of(*types: type) -> Callable[[Any], bool]:
+    return lambda value: type(value) in types
+
+
+_IS_AUTH: Final = lambda value: type(value) is HTTPBasicAuth or _is_pair_of_text(value)  # noqa: E731
+_IS_MAPPING: Final = _is_one_of(dict)
+
+#: What each keyword may be in the fast lane, besides None.
+_PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
+    "params": _is_one_of(dict, str, bytes, list, tuple),
+    "data": _is_one_of(dict, str, bytes, list, tuple),
+    "json": lambda _: True,
+    "headers": _is_headers,
+    "cookies": lambda value: type(value) is dict or _is_jar(value),
+    "files": _is_one_of(dict, list, tuple),
+    "auth": _IS_AUTH,
+    "timeout": _is_timeout,
+    "allow_redirects": _is_one_of(bool),
+    "proxies": _IS_MAPPING,
+    "hooks": _IS_MAPPING,
+    "stream": lambda value: not value,
+    "verify": _is_verify,
+    "cert": _is_cert,
+}
+
+#: What each attribute of a session may be, besides None.
+_PLAIN_SESSION: Final[dict[str, Callable[[Any], bool]]] = {
+    "headers": _is_headers,
+    "cookies": _is_jar,
+    "auth": _IS_AUTH,
+    "proxies": _is_one_of(dict),
+    "hooks": _IS_MAPPING,
+    "params": _is_one_of(dict, str, bytes, list, tuple),
+    "stream": lambda value: not value,
+    "verify": _is_verify,
+    "cert": _is_cert,
+    "max_redirects": _is_one_of(int),
+}

@@ -1,0 +1,201 @@
+"""What holds for a request besides its bytes: session, environment and keywords, merged.
+
+The rules are those of `Session.request` and `Session.merge_environment_settings`. One `Options` is
+shared by all requests of a run that say the same. Knows Requests' merging rules and the origins
+of the engine; nothing of a single request's life.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from requests.auth import _basic_auth_str
+from requests.sessions import DEFAULT_REDIRECT_LIMIT
+from requests.utils import (
+    DEFAULT_CA_BUNDLE_PATH,
+    default_headers,
+    get_auth_from_url,
+    prepend_scheme_if_needed,
+    select_proxy,
+)
+from urllib3.util.retry import Retry
+
+from ._engine import Engine, Origin, OriginKey, TLSIdentity, identity
+from ._lane import merged_proxies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from requests import Session
+    from requests.adapters import HTTPAdapter
+    from requests.structures import CaseInsensitiveDict
+
+    from ._environment import Environment
+
+_MAX_ORIGINS: Final = 16384
+#: What an `HTTPAdapter` that nobody configured retries: nothing.
+NO_RETRIES: Final = Retry(0, read=False)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class RunContext:
+    """What the requests of one run share: the engine, the environment, what was derived of it."""
+
+    __slots__ = ("engine", "environment", "identities")
+
+    def __init__(self, engine: Engine, environment: Environment) -> None:
+        self.engine = engine
+        self.environment = environment
+        self.identities: dict[Any, TLSIdentity] = {}
+
+
+class Options:
+    """Merged options.
+
+    Attributes:
+        session: the user's, or None.
+        environment: the run's.
+        trust_env: whether the environment counts.
+        verify, cert, timeout, proxies: as Requests would hand them to an adapter.
+        connect_timeout, read_timeout: seconds or None.
+        allow_redirects: whether redirects are followed.
+        max_redirects: how many.
+        retries: the adapter's `Retry`.
+        adapter: the session's adapter, or None.
+        origins: by scheme and authority: the origin, and what follows the target in a request
+            without a body, for GET and HEAD and for other methods.
+    """
+
+    __slots__ = (
+        "adapter",
+        "allow_redirects",
+        "cert",
+        "connect_timeout",
+        "context",
+        "environment",
+        "max_redirects",
+        "origins",
+        "proxies",
+        "read_timeout",
+        "retries",
+        "session",
+        "timeout",
+        "trust_env",
+        "verify",
+    )
+
+    def __init__(
+        self,
+        context: RunContext,
+        session: Session | None,
+        kwargs: Mapping[str, Any],
+        url: str,
+    ) -> None:
+        self.context = context
+        self.environment = context.environment
+        self.session = session
+        self.trust_env = session is None or session.trust_env
+        self.max_redirects = DEFAULT_REDIRECT_LIMIT if session is None else session.max_redirects
+        self.allow_redirects: bool = kwargs.get("allow_redirects", True)
+        self.timeout = timeout = kwargs.get("timeout")
+        self.connect_timeout, self.read_timeout = (
+            timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        )
+        self.verify = self._merge_verify(kwargs.get("verify"))
+        self.cert = kwargs.get("cert") or (session.cert if session is not None else None)
+        self.proxies = merged_proxies(url, session, kwargs, self.environment)
+        self.adapter: HTTPAdapter | None = None
+        self.retries = NO_RETRIES
+        if session is not None:
+            self.adapter = session.get_adapter(url.lstrip())  # type: ignore[assignment]
+            self.retries = self.adapter.max_retries  # type: ignore[union-attr]
+        self.origins: dict[str, tuple[Origin, str, str]] = {}
+
+    def _merge_verify(self, verify: bool | str | None) -> bool | str:
+        if self.trust_env and (verify is True or verify is None):
+            verify = self.environment.ca_bundle or verify
+        if self.session is not None and self.session.verify is not None and verify is None:
+            verify = self.session.verify
+        return True if verify is None else verify
+
+    def send_kwargs(self) -> dict[str, Any]:
+        """What Requests passes to response hooks."""
+        return {
+            "timeout": self.timeout,
+            "verify": self.verify,
+            "cert": self.cert,
+            "proxies": self.proxies,
+            "stream": False,
+        }
+
+    def plain_headers(self, method: str) -> CaseInsensitiveDict[str]:
+        """The headers of a request that names none."""
+        headers = default_headers()
+        if method not in ("GET", "HEAD"):
+            headers["Content-Length"] = "0"
+        return headers
+
+    def plain_origin(self, prefix: str) -> tuple[Origin, str, str]:
+        """Origin and request tails for a URL that begins with `prefix`, cached.
+
+        Args:
+            prefix: scheme and authority, as in ``http://example.org:8080``.
+
+        Raises:
+            OSError: the CA bundle or client certificate is not there.
+        """
+        parts = urlsplit(prefix)
+        host: str = parts.hostname  # type: ignore[assignment]
+        origin = self.origin_of(parts.scheme, host, parts.port, None)
+        tails = [
+            "".join(f"{name}: {value}\r\n" for name, value in self.plain_headers(method).items())
+            for method in ("GET", "POST")
+        ]
+        start = f" HTTP/1.1\r\nHost: {host_header(parts.scheme, host, parts.port)}\r\n"
+        entry = (origin, f"{start}{tails[0]}\r\n", f"{start}{tails[1]}\r\n")
+        if len(self.origins) >= _MAX_ORIGINS:
+            self.origins.clear()
+        self.origins[prefix] = entry
+        return entry
+
+    def origin_of(self, scheme: str, host: str, port: int | None, proxy: str | None) -> Origin:
+        """The engine's origin for a host under these options."""
+        tls = self.tls_identity() if scheme == "https" else None
+        number = port or _DEFAULT_PORTS[scheme]
+        if proxy is None:
+            return self.context.engine.origin(OriginKey(scheme, host, number, tls))
+        address, auth = proxy_address(proxy)
+        return self.context.engine.origin(OriginKey(scheme, host, number, tls, address, auth))
+
+    def tls_identity(self) -> TLSIdentity:
+        """What https connections under these options trust and show."""
+        identities = self.context.identities
+        key = (self.verify, self.cert)
+        known = identities.get(key)
+        if known is None:
+            known = identities[key] = identity(self.verify, self.cert, DEFAULT_CA_BUNDLE_PATH)
+        return known
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy for a URL, with its scheme; None for none."""
+        if not self.proxies:
+            return None
+        proxy = select_proxy(url, self.proxies)
+        return prepend_scheme_if_needed(proxy, "http") if proxy else None
+
+
+def proxy_address(proxy: str) -> tuple[tuple[str, int], str | None]:
+    """Host and port of a proxy URL, and the value of Proxy-Authorization if it has credentials."""
+    parts = urlsplit(proxy)
+    user, password = get_auth_from_url(proxy)
+    auth = _basic_auth_str(user, password) if user else None
+    return (unquote(parts.hostname or ""), parts.port or 80), auth
+
+
+def host_header(scheme: str, host: str, port: int | None) -> str:
+    """The value of Host as http.client writes it."""
+    shown = f"[{host}]" if ":" in host else host
+    if port is None or port == _DEFAULT_PORTS[scheme]:
+        return shown
+    return f"{shown}:{port}"

@@ -1,0 +1,266 @@
+"""Requests to wire bytes, exactly as Requests, urllib3 and http.client would write them.
+
+There are two ways. A URL in the plain grammar below, with no more than a timeout, is the form that
+Requests' preparation leaves as it is: its bytes are put together from cached pieces. Everything
+else is prepared by Requests' own `PreparedRequest` methods, in the order of `PreparedRequest.
+prepare`, leaving out those that would do nothing, and written out by `serialize`.
+"""
+
+from __future__ import annotations
+
+import re
+from http.cookiejar import CookieJar
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from requests import Session
+from requests.cookies import RequestsCookieJar, cookiejar_from_dict, merge_cookies
+from requests.hooks import default_hooks
+from requests.models import PreparedRequest
+from requests.sessions import merge_hooks, merge_setting
+from requests.structures import CaseInsensitiveDict
+from requests.utils import default_headers, urldefragauth
+from urllib3.connection import _get_default_user_agent
+from urllib3.util import SKIP_HEADER
+from urllib3.util.url import _encode_target, parse_url
+
+from ._lane import FRAMING
+from ._options import Options, RunContext, host_header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._engine import Origin
+
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_\-]{0,62})"
+_HOST: Final = rf"{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]{{2,39}}(?::[0-9.]{{7,15}})?\]"
+#: A percent-encoded octet in the form Requests leaves alone: upper case, not of an unreserved
+#: character (RFC 3986 section 6.2.2).
+_OCTET: Final = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"
+_PCHARS: Final = r"[A-Za-z0-9\-_~!$&'()*+,;=:@/.]"
+_WORD: Final = r"[A-Za-z0-9\-_~]+"
+#: URLs that preparation changes in nothing but an empty path: group 1 is scheme and authority,
+#: group 2 the target. No dot segments, no empty first segment.
+PLAIN_URL: Final = re.compile(
+    rf"(https?://(?:{_HOST})(?::(?!0)[0-9]{{1,5}})?)"
+    rf"(/(?!/)(?:(?!/\.){_PCHARS}|{_OCTET})*(?:\?(?:{_PCHARS}|\?|{_OCTET})*)?)?"
+)
+#: The simple case of the same, tried first: no look-ahead at each character.
+SIMPLE_URL: Final = re.compile(
+    rf"(https?://{_LABEL}(?:\.{_LABEL})*(?::(?!0)[0-9]{{1,5}})?)"
+    rf"(/(?:{_WORD}(?:[./]{_WORD})*[./]?)?(?:\?{_PCHARS[:-1]}?]*)?)?"
+)
+_AUTHORITY: Final = re.compile(rf"(?:[^@/?#]*@)?(?:{_HOST})(?::[0-9]+)?")
+_MAX_PORT: Final = 65535
+
+#: Methods without a body of their own: http.client adds no Content-Length to them.
+_BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "TRACE", "OPTIONS", "CONNECT"})
+
+
+class NotPlainError(Exception):
+    """Only preparation showed that the request has to take the general lane."""
+
+
+class Prepared:
+    """A request ready for the wire: what a call needs of it."""
+
+    __slots__ = ("close_after", "origin", "request", "target", "wire")
+
+    request: PreparedRequest
+    origin: Origin
+    target: str
+    wire: bytes
+    close_after: bool
+
+
+def prepare(
+    method: str,
+    url: str,
+    session: Session | None,
+    kwargs: Mapping[str, Any],
+    options: Options,
+) -> Prepared:
+    """Prepare a request of which `general_reason` said nothing.
+
+    Raises:
+        NotPlainError: it has to take the general lane after all. Nothing has been read or consumed.
+        Exception: whatever Requests' preparation raises.
+    """
+    request = _prepared_request(method, url, session, kwargs, options)
+    return address(request, options)
+
+
+def address(request: PreparedRequest, options: Options) -> Prepared:
+    """Find the origin of a prepared request and write it out.
+
+    Raises:
+        NotPlainError: its URL or headers are beyond the fast lane.
+    """
+    url: str = request.url  # type: ignore[assignment]
+    check_url(url)
+    parts = urlsplit(url)
+    host: str = parts.hostname  # type: ignore[assignment]
+    proxy = options.proxy_for(url)
+    ready = Prepared()
+    ready.request = request
+    ready.origin = options.origin_of(parts.scheme, host, parts.port, proxy)
+    absolute = proxy is not None and parts.scheme == "http"
+    ready.target = _absolute_target(url) if absolute else _origin_target(request)
+    shown = _authority_of(ready.target) if absolute else host_header(parts.scheme, host, parts.port)
+    extra = ready.origin.proxy_auth if absolute else None
+    ready.wire = serialize(request, ready.target, shown, extra)
+    connection = request.headers.get("Connection")
+    ready.close_after = connection is not None and _text(connection).lower() != "keep-alive"
+    return ready
+
+
+def check_url(url: str) -> None:
+    """Refuse URLs whose host only Requests knows how to treat."""
+    scheme, separator, rest = url.partition("://")
+    match = _AUTHORITY.match(rest) if separator and scheme in ("http", "https") else None
+    if match is None or rest[match.end() : match.end() + 1] not in ("", "/", "?", "#"):
+        msg = "host"
+        raise NotPlainError(msg)
+    port = match[0].rpartition(":")[2]
+    if port.isdigit() and not 0 < int(port) <= _MAX_PORT:
+        msg = "port"
+        raise NotPlainError(msg)
+
+
+def _prepared_request(
+    method: str,
+    url: str,
+    session: Session | None,
+    kwargs: Mapping[str, Any],
+    options: Options,
+) -> PreparedRequest:
+    """`Session.prepare_request`, without the steps that have nothing to do."""
+    request = PreparedRequest()
+    request.method = method.upper()
+    params = merge_setting(kwargs.get("params") or {}, session.params if session else {})
+    match = PLAIN_URL.fullmatch(url) if not params else None
+    if match is None:
+        request.prepare_url(url, params)
+    else:
+        request.url = url if match[2] else f"{url}/"
+    prepared_url: str = request.url  # type: ignore[assignment]
+    check_url(prepared_url)
+    request.prepare_headers(_merged_headers(session, kwargs.get("headers")))
+    if any(name.lower() in FRAMING for name in request.headers) or any(
+        value == SKIP_HEADER for value in request.headers.values()
+    ):
+        msg = "headers"
+        raise NotPlainError(msg)
+    _prepare_cookies(request, session, kwargs.get("cookies"))
+    request.prepare_body(kwargs.get("data") or {}, kwargs.get("files"), kwargs.get("json"))
+    auth = kwargs.get("auth")
+    own_auth = session.auth if session is not None else None
+    if options.trust_env and not auth and not own_auth:
+        auth = options.environment.netrc(url)
+    auth = merge_setting(auth, own_auth)
+    if auth or "@" in prepared_url:
+        request.prepare_auth(auth, url)
+    hooks = _registered(kwargs.get("hooks"))
+    request.prepare_hooks(merge_hooks(hooks, session.hooks) if session is not None else hooks)
+    return request
+
+
+def _merged_headers(session: Session | None, headers: Any) -> Mapping[str, str | bytes]:
+    base = default_headers() if session is None else session.headers
+    if not headers:
+        return base
+    merged: Mapping[str, str | bytes] = merge_setting(
+        headers, base, dict_class=CaseInsensitiveDict
+    )
+    return merged
+
+
+def _prepare_cookies(request: PreparedRequest, session: Session | None, cookies: Any) -> None:
+    if not cookies and (session is None or not len(session.cookies)):
+        return  # no cookies, no header; the jar is made if somebody asks for it
+    if not isinstance(cookies, CookieJar):
+        cookies = cookiejar_from_dict(cookies)
+    own = session.cookies if session is not None else None
+    request.prepare_cookies(merge_cookies(merge_cookies(RequestsCookieJar(), own), cookies))
+
+
+def _registered(hooks: Any) -> dict[str, list[Any]]:
+    """`hooks=` as `requests.Request` registers it."""
+    registered = default_hooks()
+    if hooks:
+        request = PreparedRequest()
+        for event, hook in hooks.items():
+            request.register_hook(event, hook)
+        registered = request.hooks
+    return registered
+
+
+def _origin_target(request: PreparedRequest) -> str:
+    return _text(_encode_target(request.path_url))
+
+
+def _absolute_target(url: str) -> str:
+    """What a proxy is asked for: no fragment, no credentials."""
+    return parse_url(urldefragauth(url))._replace(fragment=None).url
+
+
+def _authority_of(target: str) -> str:
+    """Host, as http.client takes it from an absolute target."""
+    return urlsplit(target).netloc
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def serialize(
+    request: PreparedRequest, target: str, host: str, proxy_auth: str | None = None
+) -> bytes:
+    """The bytes of a prepared request in the order in which urllib3 sends them.
+
+    Args:
+        request: prepared; its body is None, bytes or str.
+        target: what stands between method and version.
+        host: Host, unless the request's headers have one.
+        proxy_auth: Proxy-Authorization for the proxy that reads this, or None.
+
+    Raises:
+        ValueError: a value holds a line break; UnicodeEncodeError: it is not latin-1. As
+            http.client raises them, before a byte is sent.
+    """
+    headers = dict(request.headers)
+    if proxy_auth is not None:
+        headers["Proxy-Authorization"] = proxy_auth
+    names = {name.lower() for name in headers}
+    lines = [f"{request.method} {target} HTTP/1.1"]
+    if "host" not in names:
+        lines.append(f"Host: {host}")
+    if "accept-encoding" not in names:
+        lines.append("Accept-Encoding: identity")
+    body = request.body
+    if "content-length" not in names and "transfer-encoding" not in names:
+        if body is not None:
+            msg = "a body without a length"
+            raise NotPlainError(msg)
+        if request.method not in _BODILESS:
+            lines.append("Content-Length: 0")
+    if "user-agent" not in names:
+        lines.append(f"User-Agent: {_get_default_user_agent()}")
+    for name, value in headers.items():
+        text = _text(value)
+        if "\n" in text or "\r" in text:
+            msg = f"Invalid header value {text.encode('latin-1', 'replace')!r}"
+            raise ValueError(msg)
+        lines.append(f"{name}: {text}")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    if body is None:
+        return head
+    if isinstance(body, str):
+        return head + body.encode("utf-8")
+    if not isinstance(body, bytes):
+        msg = "body"
+        raise NotPlainError(msg)
+    return head + body
+
+
+__all__ = ["NotPlainError", "Options", "Prepared", "RunContext", "address", "prepare"]

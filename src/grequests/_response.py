@@ -1,0 +1,263 @@
+"""`Response`: a `requests.Response` whose costly parts are built when they are touched.
+
+Knows Requests' and urllib3's data types and the bytes of a response's head; nothing of connections
+in use. What each part contains is what Requests would have put there, built by Requests', urllib3's
+and http.client's own code where that is not in the way of speed (headers, reason).
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+from collections import OrderedDict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+import requests
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
+from requests.models import PreparedRequest
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers
+from urllib3 import HTTPHeaderDict, HTTPResponse
+
+from ._decode import unfold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._options import Options
+
+T = TypeVar("T")
+
+
+class lazy(Generic[T]):  # noqa: N801 - used like `property`
+    """An attribute built at its first use, which can be assigned and deleted like any other."""
+
+    def __init__(self, build: Callable[[Any], T]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> lazy[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> lazy[T] | T:
+        if instance is None:
+            return self
+        value = instance.__dict__[self._name] = self._build(instance)
+        return value
+
+
+class Response(requests.Response):
+    """The answer to a request that took the fast lane.
+
+    A `requests.Response` in every respect; `isinstance`, pickling, copying and all attributes work.
+    `headers`, `cookies`, `raw`, `request`, `elapsed` and the like are built at their first use.
+    """
+
+    # Filled in by `Call`, which makes instances without calling __init__.
+    _head: bytes
+    _seconds: float
+    _options: Options | None
+    _source: tuple[Any, ...]
+
+    _content_consumed = True
+
+    @lazy
+    def headers(self) -> CaseInsensitiveDict[str]:  # type: ignore[override]
+        headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+        headers._store = parse_headers(self._head)  # type: ignore[attr-defined]  # noqa: SLF001
+        return headers
+
+    @lazy
+    def reason(self) -> str:  # type: ignore[override]
+        line = self._head.split(b"\r\n", 1)[0].decode("latin-1")
+        return (line.split(None, 2) + ["", "", ""])[2].strip()
+
+    @lazy
+    def encoding(self) -> str | None:  # type: ignore[override]
+        return get_encoding_from_headers(self.headers)
+
+    @lazy
+    def elapsed(self) -> timedelta:  # type: ignore[override]
+        return timedelta(seconds=self._seconds)
+
+    @lazy
+    def history(self) -> list[requests.Response]:  # type: ignore[override]
+        return []
+
+    @lazy
+    def request(self) -> PreparedRequest:  # type: ignore[override]
+        prepared, method, options = self._source[:3]
+        if prepared is None:
+            prepared = PreparedRequest()
+            prepared.method = method
+            prepared.url = self.url
+            prepared.headers = options.plain_headers(method)
+        if prepared._cookies is None:  # noqa: SLF001
+            prepared._cookies = RequestsCookieJar()  # noqa: SLF001
+        return prepared  # type: ignore[no-any-return]
+
+    @lazy
+    def cookies(self) -> RequestsCookieJar:  # type: ignore[override]
+        jar = RequestsCookieJar()
+        if b"\nset-cookie" in self._head.lower():
+            extract_cookies_to_jar(jar, self.request, self.raw)
+        return jar
+
+    @lazy
+    def raw(self) -> HTTPResponse:  # type: ignore[override]
+        return build_raw(self._head, self._source)
+
+    @lazy
+    def connection(self) -> Any:  # type: ignore[override]
+        from ._general import shared_adapter  # noqa: PLC0415 - the other lane, only if asked for
+
+        return self._source[2].adapter or shared_adapter()
+
+    @lazy
+    def _next(self) -> PreparedRequest | None:  # type: ignore[override]
+        from ._redirect import next_request  # noqa: PLC0415 - needs this module
+
+        options = self._source[2]
+        if options.allow_redirects or not self.is_redirect:
+            return None
+        return next_request(self, options)
+
+    def close(self) -> None:
+        """Nothing to release: the body is here and the connection was returned with it."""
+        if "raw" in self.__dict__ and self.raw is not None:
+            super().close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name, None) for name in self.__attrs__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._next = None  # type: ignore[assignment]
+
+
+Response.__module__ = "grequests"
+
+
+def parse_headers(head: bytes) -> OrderedDict[str, tuple[str, str]]:
+    """Header lines as `CaseInsensitiveDict` keeps them; repeated ones joined by a comma.
+
+    Args:
+        head: the status line and the header lines, CRLF between them.
+    """
+    store: OrderedDict[str, tuple[str, str]] = OrderedDict()
+    lines = iter(head.decode("latin-1").split("\r\n"))
+    next(lines)
+    for line in lines:
+        name, _, value = line.partition(":")
+        value = value.lstrip(" \t")
+        key = name.lower()
+        if key in store:
+            first, others = store[key]
+            store[key] = (first, f"{others}, {value}")
+        else:
+            store[key] = (name, value)
+    return store
+
+
+class _MemorySocket:
+    """Where http.client reads a response that is here already."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def build_raw(head: bytes, source: tuple[Any, ...]) -> HTTPResponse:
+    """The urllib3 response under a Requests response whose body has been read."""
+    prepared, method, options, target, origin = source
+    original = http.client.HTTPResponse(
+        _MemorySocket(head + b"\r\n\r\n"),  # type: ignore[arg-type]
+        method=method,
+    )
+    original.begin()
+    original.close()
+    raw = HTTPResponse(
+        body=original,  # type: ignore[arg-type]
+        headers=HTTPHeaderDict((name, unfold(value)) for name, value in original.msg.items()),
+        status=original.status,
+        version=original.version,
+        version_string="HTTP/1.1",
+        reason=original.reason,
+        preload_content=False,
+        decode_content=False,
+        original_response=original,
+        pool=PoolView(origin),  # type: ignore[arg-type]
+        retries=options.retries,
+        request_method=method,
+        request_url=target,
+    )
+    if raw.length_remaining:
+        raw.length_remaining = 0
+    return raw
+
+
+class PoolView:
+    """What `response.raw._pool` is: a look at the connections to the response's origin.
+
+    Grequests 0.7's users close their connections by `response.raw._pool.close()` and look at
+    them by `response.raw._pool.pool.queue`. Both work; neither is needed.
+    """
+
+    def __init__(self, origin: Any) -> None:
+        self._origin = origin
+        self.scheme: str = origin.key.scheme
+        self.host: str = origin.host
+        self.port: int = origin.port
+
+    def __repr__(self) -> str:
+        name = "HTTPSConnectionPool" if self.scheme == "https" else "HTTPConnectionPool"
+        return f"{name}(host={self.host!r}, port={self.port!r})"
+
+    @property
+    def pool(self) -> _QueueView:
+        """The idle connections, as a queue has them."""
+        return _QueueView(self._origin)
+
+    @property
+    def num_connections(self) -> int:
+        """How many connections are open."""
+        return len(self._origin.connections)
+
+    def close(self) -> None:
+        """Close the idle connections. The next request opens a new one."""
+        self._origin.close_idle()
+
+
+class _QueueView:
+    def __init__(self, origin: Any) -> None:
+        self.queue = [_ConnectionView(each) for each in origin.idle]
+
+    def qsize(self) -> int:
+        return len(self.queue)
+
+
+class _ConnectionView:
+    """An idle connection as urllib3 shows one."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.host: str = connection.origin.host
+        self.port: int = connection.origin.port
+
+    @property
+    def sock(self) -> Any:
+        """What has a `fileno()`, or None once closed."""
+        return None if self._connection.closed else self._connection
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.origin.on_idle_closed(self._connection)
+
+

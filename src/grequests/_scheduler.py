@@ -1,0 +1,251 @@
+"""When things happen: jobs pulled lazily, a bounded number at once, a bounded number unread.
+
+Knows slots, waiting and a hub; nothing of HTTP. A job is anything with `start()` and `abort()`
+which later calls `done(job)` or `again(job, seconds)`, exactly once per start, from the hub or from
+any greenlet of its thread. The work per event is constant, and everything that may wait waits in
+a greenlet: the input in the feeder, the reader in its own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+import gevent
+from gevent.hub import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Job(Protocol):
+    """What a scheduler runs."""
+
+    def start(self) -> None:
+        """Begin. Must not raise an Exception, may not take long."""
+
+    def abort(self) -> None:
+        """End now, without calling back."""
+
+
+class Scheduler:
+    """Runs the jobs of one run.
+
+    Args:
+        jobs: pulled one by one in a greenlet of their own, in a copy of the caller's context. It
+            may wait cooperatively; what it raises reaches the reader.
+        size: how many jobs run at once.
+        unread: how many finished jobs may wait for the reader before no new one is started.
+    """
+
+    __slots__ = (
+        "_active",
+        "_delayed",
+        "_error",
+        "_exhausted",
+        "_feeder",
+        "_finished",
+        "_hub",
+        "_jobs",
+        "_over",
+        "_reader",
+        "_ready",
+        "_size",
+        "_unread",
+        "_waiting_feeder",
+    )
+
+    def __init__(self, jobs: Iterable[Job], size: int, unread: float = math.inf) -> None:
+        self._hub: Any = gevent.get_hub()
+        self._jobs = jobs
+        self._size = size
+        self._unread = unread
+        self._active: set[Job] = set()
+        self._ready: deque[Job] = deque()
+        self._delayed: dict[Job, Any] = {}
+        self._finished: deque[Any] = deque()
+        self._error: BaseException | None = None
+        self._exhausted = False
+        self._over = False
+        self._reader: Waiter | None = None
+        self._waiting_feeder: Waiter | None = None
+        self._feeder: gevent.Greenlet[..., None] = gevent.Greenlet(self._feed)
+        self._feeder.gr_context = contextvars.copy_context()  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        state = "over" if self._over else "exhausted" if self._exhausted else "running"
+        return (
+            f"<Scheduler {state} active={len(self._active)} delayed={len(self._delayed)} "
+            f"unread={len(self._finished)}>"
+        )
+
+    # The reader's side
+
+    def results(self, timeout: float | None = None) -> Iterator[Any]:
+        """Yield finished jobs as they finish.
+
+        However the iteration ends, nothing goes on after it: jobs are aborted, the feeder is
+        stopped. An Exception of the input is raised after the jobs that were running when it was
+        raised; any other BaseException at once.
+
+        Args:
+            timeout: seconds after which the iteration ends whatever is still running, or None.
+        """
+        finished = self._finished
+        timer = self._start_clock(timeout)
+        try:
+            self._feeder.start()
+            while True:
+                while finished:
+                    job = finished.popleft()
+                    if self._waiting_feeder is not None and len(finished) < self._unread:
+                        self._wake_feeder()
+                    yield job
+                if not self._wait():
+                    break
+            if self._error is not None:
+                raise self._error
+        finally:
+            if timer is not None:
+                timer.close()
+            self.close()
+
+    def close(self) -> None:
+        """Stop now: abort what runs, start nothing more. Idempotent; may be called anywhere."""
+        self._over = True
+        for timer in self._delayed.values():
+            timer.close()
+        unfinished = [*self._active, *self._delayed, *self._ready]
+        self._active.clear()
+        self._delayed.clear()
+        self._ready.clear()
+        for job in unfinished:
+            job.abort()
+        if not self._feeder.dead:
+            # Whoever closes may be the hub or the garbage collector: never wait here.
+            self._feeder.kill(block=False)
+        self._error = None
+
+    def _start_clock(self, timeout: float | None) -> Any:
+        if timeout is None:
+            return None
+        timer = self._hub.loop.timer(max(timeout, 0))
+        timer.start(self._time_is_over)
+        return timer
+
+    def _time_is_over(self) -> None:
+        self._over = True
+        self._wake_reader()
+
+    def _wait(self) -> bool:
+        """Let others run until there is something to read; False at the end."""
+        while not self._finished:
+            if self._over or self._is_spent():
+                return False
+            self._reader = reader = Waiter(self._hub)
+            try:
+                reader.get()
+            finally:
+                self._reader = None
+        return True
+
+    def _is_spent(self) -> bool:
+        error = self._error
+        if error is not None and not isinstance(error, Exception):
+            return True
+        return self._exhausted and not (self._active or self._ready or self._delayed)
+
+    # The jobs' side
+
+    def done(self, job: Job) -> None:
+        """A job has its outcome."""
+        if self._over:
+            return
+        self._active.discard(job)
+        self._finished.append(job)
+        if self._waiting_feeder is not None and len(self._finished) < self._unread:
+            self._wake_feeder()
+        if self._reader is not None:
+            self._wake_reader()
+
+    def again(self, job: Job, seconds: float) -> None:
+        """A job wants to be started once more, not before so many seconds. Its slot is free."""
+        if self._over:
+            return
+        self._active.discard(job)
+        self._delayed[job] = timer = self._hub.loop.timer(seconds)
+        timer.start(self._readmit, job)
+        if self._waiting_feeder is not None:
+            self._wake_feeder()
+
+    def interrupt(self, error: BaseException) -> None:
+        """Something that is no outcome (KeyboardInterrupt, SystemExit) has to reach the reader."""
+        self._error = error
+        self._wake_reader()
+
+    def _readmit(self, job: Job) -> None:
+        self._delayed.pop(job).close()
+        self._ready.append(job)
+        if self._waiting_feeder is not None:
+            self._wake_feeder()
+        elif self._exhausted:
+            # The feeder has gone home: slots are free by the time its last jobs come back.
+            self._feeder = gevent.Greenlet(self._feed_ready)
+            self._feeder.start()
+
+    def _wake_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            self._hub.loop.run_callback(reader.switch, None)
+
+    # The feeder's side
+
+    def _feed(self) -> None:
+        try:
+            self._wait_for_slot()
+            for job in self._jobs:
+                self._start(job)
+                self._wait_for_slot()
+        except gevent.GreenletExit:
+            pass
+        except BaseException as error:  # noqa: BLE001 - it belongs to the reader
+            self._error = error
+        self._exhausted = True
+        self._feed_ready()
+
+    def _feed_ready(self) -> None:
+        while self._ready and not self._over:
+            self._wait_for_slot()
+            if self._ready:
+                self._start(self._ready.popleft())
+        self._wake_reader()
+
+    def _start(self, job: Job) -> None:
+        self._active.add(job)
+        try:
+            job.start()
+        except BaseException:
+            self._active.discard(job)
+            raise
+
+    def _wait_for_slot(self) -> None:
+        """Wait until a job from the input may start; start those that come back before."""
+        while not self._over:
+            if len(self._active) < self._size and len(self._finished) < self._unread:
+                if not self._ready:
+                    return
+                self._start(self._ready.popleft())
+                continue
+            self._waiting_feeder = feeder = Waiter(self._hub)
+            try:
+                feeder.get()
+            finally:
+                self._waiting_feeder = None
+        raise gevent.GreenletExit
+
+    def _wake_feeder(self) -> None:
+        feeder, self._waiting_feeder = self._waiting_feeder, None
+        if feeder is not None:
+            self._hub.loop.run_callback(feeder.switch, None)

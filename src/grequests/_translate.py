@@ -1,0 +1,217 @@
+"""Engine failures into the exceptions that Requests raises for the same fault.
+
+Two steps, as in Requests: a failure becomes the urllib3 exception that urllib3 would have raised at
+that point; then urllib3's own `Retry` decides whether to go on; if not, its exception becomes
+Requests', by the table of `HTTPAdapter.send`. Knows exceptions only. Errors are rare: this builds
+urllib3's own objects, so that texts and attributes are those its users know.
+"""
+
+from __future__ import annotations
+
+import ssl
+from http.client import HTTPException, IncompleteRead
+from typing import TYPE_CHECKING, Any, Final
+
+from requests import exceptions as requests_errors
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection, _wrap_proxy_error
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    ResponseError,
+    SSLError,
+)
+
+from ._engine import Failure, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from requests import PreparedRequest
+
+    from ._engine import Origin
+
+
+def pool_of(origin: Origin) -> HTTPConnectionPool:
+    """The urllib3 pool that error texts speak of. It never connects."""
+    cls = HTTPSConnectionPool if origin.key.scheme == "https" else HTTPConnectionPool
+    return cls(origin.host, origin.port)
+
+
+def _connection_of(origin: Origin) -> HTTPConnection:
+    cls = HTTPSConnection if origin.key.scheme == "https" else HTTPConnection
+    return cls(origin.peer_host, origin.peer_port)
+
+
+class Fault:
+    """A failure with what its translation needs.
+
+    Args:
+        failure: the engine's.
+        origin: whom the request was for.
+        target: the request's target, as in its first line.
+        connect_timeout, read_timeout: seconds or None, for the texts.
+    """
+
+    __slots__ = ("connect_timeout", "failure", "origin", "read_timeout", "target")
+
+    def __init__(
+        self,
+        failure: Failure,
+        origin: Origin,
+        target: str,
+        connect_timeout: float | None,
+        read_timeout: float | None,
+    ) -> None:
+        self.failure = failure
+        self.origin = origin
+        self.target = target
+        self.connect_timeout = connect_timeout
+        self.read_timeout = read_timeout
+
+    def as_urllib3(self) -> Exception:
+        """What urllib3 would have raised, and passed to `Retry.increment`."""
+        error = _TABLE[self.failure.phase](self)
+        if self.failure.proxy and not isinstance(error, ProxyError):
+            return _wrap_proxy_error(error, "http")
+        return error
+
+    def _name(self) -> Exception:
+        return NameResolutionError(
+            self.origin.peer_host, _connection_of(self.origin), self.failure.cause  # type: ignore[arg-type]
+        )
+
+    def _connect(self) -> Exception:
+        return NewConnectionError(
+            _connection_of(self.origin),
+            f"Failed to establish a new connection: {self.failure.cause}",
+        )
+
+    def _connect_timeout(self) -> Exception:
+        return ConnectTimeoutError(
+            _connection_of(self.origin),  # type: ignore[arg-type]
+            f"Connection to {self.origin.peer_host} timed out. "
+            f"(connect timeout={self.connect_timeout})",
+        )
+
+    def _tunnel(self) -> Exception:
+        return self.failure.cause  # type: ignore[return-value]
+
+    def _tls(self) -> Exception:
+        cause = self.failure.cause
+        if isinstance(cause, ssl.SSLError):
+            return SSLError(cause)
+        return ProtocolError("Connection aborted.", cause)
+
+    def _tls_timeout(self) -> Exception:
+        return self._read_timed_out(self.connect_timeout)
+
+    def _head(self) -> Exception:
+        cause = self.failure.cause
+        if isinstance(cause, ssl.SSLError):
+            return SSLError(cause)
+        if isinstance(cause, (OSError, HTTPException)):
+            return ProtocolError("Connection aborted.", cause)
+        return cause  # type: ignore[return-value]
+
+    def _head_timeout(self) -> Exception:
+        return self._read_timed_out(self.read_timeout)
+
+    def _read_timed_out(self, seconds: float | None) -> Exception:
+        return ReadTimeoutError(
+            pool_of(self.origin), self.target, f"Read timed out. (read timeout={seconds})"
+        )
+
+    def _body(self) -> Exception:
+        cause = self.failure.cause
+        if isinstance(cause, ssl.SSLError):
+            return SSLError(cause)
+        if isinstance(cause, IncompleteRead) and cause.expected is None:
+            return ProtocolError("Response ended prematurely")
+        if isinstance(cause, (OSError, HTTPException)):
+            return ProtocolError(f"Connection broken: {cause!r}", cause)
+        return cause  # type: ignore[return-value]
+
+    def _body_timeout(self) -> Exception:
+        return ReadTimeoutError(pool_of(self.origin), None, "Read timed out.")  # type: ignore[arg-type]
+
+
+_TABLE: Final[dict[Phase, Callable[[Fault], Exception]]] = {
+    Phase.RESOLVE: Fault._name,
+    Phase.CONNECT: Fault._connect,
+    Phase.CONNECT_TIMEOUT: Fault._connect_timeout,
+    Phase.TUNNEL: Fault._tunnel,
+    Phase.TLS: Fault._tls,
+    Phase.TLS_TIMEOUT: Fault._tls_timeout,
+    Phase.HEAD: Fault._head,
+    Phase.HEAD_TIMEOUT: Fault._head_timeout,
+    Phase.BODY: Fault._body,
+    Phase.BODY_TIMEOUT: Fault._body_timeout,
+}
+
+#: Failures after the head: urllib3 has returned the response by then and retries no more.
+IN_BODY: Final = frozenset({Phase.BODY, Phase.BODY_TIMEOUT})
+
+
+def body_error(error: Exception, request: PreparedRequest) -> Exception:
+    """What `Response.iter_content` makes of a urllib3 exception."""
+    made: Exception
+    if isinstance(error, ProtocolError):
+        made = requests_errors.ChunkedEncodingError(error, request=request)
+    elif isinstance(error, ReadTimeoutError):
+        made = requests_errors.ConnectionError(error, request=request)
+    elif isinstance(error, SSLError):
+        made = requests_errors.SSLError(error, request=request)
+    else:
+        return error
+    made.__cause__ = error
+    return made
+
+
+def send_error(error: Exception, request: PreparedRequest) -> Exception:
+    """What `HTTPAdapter.send` makes of a urllib3 exception."""
+    made = _send_error(error, request)
+    if made is not error:
+        made.__cause__ = error
+    return made
+
+
+def _send_error(error: Exception, request: PreparedRequest) -> Exception:
+    if isinstance(error, (ProtocolError, OSError)):
+        return requests_errors.ConnectionError(error, request=request)
+    if isinstance(error, MaxRetryError):
+        return _give_up_error(error, request)
+    for kind, make in _SEND_TABLE:
+        if isinstance(error, kind):
+            return make(error, request=request)
+    return error
+
+
+def _give_up_error(error: MaxRetryError, request: PreparedRequest) -> Exception:
+    reason: Any = error.reason
+    if isinstance(reason, ConnectTimeoutError) and not isinstance(reason, NewConnectionError):
+        return requests_errors.ConnectTimeout(error, request=request)
+    for kind, make in _GIVE_UP_TABLE:
+        if isinstance(reason, kind):
+            return make(error, request=request)
+    return requests_errors.ConnectionError(error, request=request)
+
+
+_GIVE_UP_TABLE: Final[tuple[tuple[type[Exception], Callable[..., Exception]], ...]] = (
+    (ResponseError, requests_errors.RetryError),
+    (ProxyError, requests_errors.ProxyError),
+    (SSLError, requests_errors.SSLError),
+)
+
+_SEND_TABLE: Final[tuple[tuple[type[Exception], Callable[..., Exception]], ...]] = (
+    (ProxyError, requests_errors.ProxyError),
+    (SSLError, requests_errors.SSLError),
+    (ReadTimeoutError, requests_errors.ReadTimeout),
+)
+
+__all__ = ["IN_BODY", "Fault", "body_error", "pool_of", "send_error"]
