@@ -1,0 +1,1 @@
+"""The servers of the benchmark that are ours."""
