@@ -191,10 +191,15 @@ class _DigestState:
         self.__dict__["_greenlet"] = local()
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._greenlet if name in _PER_REQUEST else self._thread, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._greenlet if name in _PER_REQUEST else self._thread, name, value)
+
+    def __reduce__(self) -> Any:
+        return self._thread.__reduce__()  # TypeError: a thread-local cannot be pickled
 
 
 def _green_auth(auth: Any) -> None:

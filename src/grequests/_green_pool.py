@@ -146,6 +146,8 @@ class _GreenPool:
 @lru_cache(maxsize=None)
 def _green_pool_class(cls: type) -> type:
     """The green twin of a pool class, of whatever make."""
+    if issubclass(cls, _GreenPool):
+        return cls  # two threads greened one manager at a time
     own = {"QueueCls": IdleQueue} if cls.QueueCls is queue.LifoQueue else {}  # type: ignore[attr-defined]
     return _renamed(cls, own, _GreenPool)
 
@@ -194,6 +196,8 @@ class _GreenKeyFunction:
 
     def __call__(self, context: dict[str, Any]) -> Any:
         key = self._function(context)
+        if hasattr(key, "is_green"):
+            return key
         return _green_key_class(type(key), os.getpid())._make(key)
 
 
@@ -213,9 +217,8 @@ def _green_key_class(cls: Any, pid: int) -> Any:
     def differs(self: Any, other: object) -> bool:
         return not is_equal(self, other)
 
-    return _renamed(
-        cls, {"__eq__": is_equal, "__ne__": differs, "__hash__": hashed, "__slots__": ()}
-    )
+    own = {"__eq__": is_equal, "__ne__": differs, "__hash__": hashed, "is_green": True}
+    return _renamed(cls, {"__slots__": (), **own})
 
 
 def green_manager(manager: Any) -> None:

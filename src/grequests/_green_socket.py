@@ -23,16 +23,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import _socket
-import gevent.monkey
 import gevent.socket
 from gevent import get_hub
 from gevent.hub import Waiter
 from gevent.threadpool import ThreadPool
 
+from ._stock import original_class
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["GreenSocket", "adopt", "getaddrinfo", "in_thread", "original_class"]
+__all__ = ["GreenSocket", "adopt", "getaddrinfo", "in_thread"]
 
 _T = TypeVar("_T")
 
@@ -42,25 +43,7 @@ _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 #: Threads one hub may keep busy with what cannot be made cooperative.  gevent's own pool (10
 #: threads) is left to name lookups, which would otherwise wait behind somebody's slow adapter.
 _THREADS = 64
-_IDLE_THREAD_SECONDS = 10.0
-
-
-def original_class(module: Any, name: str) -> Any:
-    """The class of the standard library called `name`, whoever replaced it meanwhile.
-
-    `module.name` may be gevent's version, or a guard of a test tool: the class that is defined in
-    the module's own file is found among its bases, or among what gevent saved.
-    """
-    current = getattr(module, name)
-    saved = gevent.monkey.saved.get(module.__name__, {}).get(name, current)
-    for candidate in (*_bases(saved), *_bases(current)):
-        if candidate.__name__ == name and candidate.__module__ == module.__name__:
-            return candidate
-    return saved
-
-
-def _bases(item: Any) -> tuple[type, ...]:
-    return item.__mro__ if isinstance(item, type) else ()
+_IDLE_THREAD_SECONDS = 10
 
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ import urllib3.util.ssl_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["is_original", "is_stock", "sockets_untouched", "untouched"]
+__all__ = ["is_original", "is_stock", "original_class", "sockets_untouched", "untouched"]
 
 
 def is_stock(function: object, module: Any) -> bool:
@@ -109,24 +109,34 @@ _GEVENTS = {"socket": gevent.socket, "ssl": gevent.ssl, "time": gevent.hub}
 
 # --- what is watched -----------------------------------------------------------------------------
 
-_Watched = tuple[Any, tuple[str, ...]]
+def original_class(module: Any, name: str) -> Any:
+    """The class of the standard library called `name`, whoever replaced it meanwhile.
 
-_real_socket = next(
-    cls
-    for cls in (*gevent.monkey.get_original("socket", "socket").__mro__, *socket.socket.__mro__)
-    if cls.__module__ == "socket"
-)
+    `module.name` may be gevent's version, or a guard or mock of a test tool: the class that belongs
+    there is found among its bases, among what gevent saved, or among what was built upon it.
+    """
+    saved = gevent.monkey.get_original(module.__name__, name)
+    for candidate in (saved, getattr(module, name), gevent.monkey.get_original("ssl", "SSLSocket")):
+        for base in getattr(candidate, "__mro__", ()):
+            if (base.__module__, base.__name__) == (module.__name__, name):
+                return base
+    return saved
+
+
+_Watched = tuple[Any, tuple[str, ...]]
 
 _SOCKETS: tuple[_Watched, ...] = (
     (socket, ("socket", "getaddrinfo", "create_connection")),
-    (_real_socket, ("connect", "send", "sendall", "recv", "recv_into")),
+    (original_class(socket, "socket"), ("connect", "send", "sendall", "recv", "recv_into")),
     (urllib3.util.connection, ("create_connection",)),
     (urllib3.connection, ("ssl_wrap_socket",)),
-    (urllib3.util.ssl_, ("ssl_wrap_socket", "SSLContext")),
-    (ssl, ("SSLContext",)),
+    (urllib3.util.ssl_, ("ssl_wrap_socket",)),
 )
 
+#: The fast lane only: green connections take contexts of any make (truststore, pyOpenSSL).
 _REQUESTS: tuple[_Watched, ...] = (
+    (urllib3.util.ssl_, ("SSLContext",)),
+    (ssl, ("SSLContext",)),
     (requests, ("Session",)),
     (
         requests.sessions,
