@@ -45,6 +45,7 @@ _HAS_LENGTH: Final = {"GET": 1, "HEAD": 1}
 
 _new_response: Callable[[type[Response]], Response] = Response.__new__
 _plain_send = AsyncRequest.send
+_untouched = _stock.untouched
 
 
 class Sink(Protocol):
@@ -64,13 +65,15 @@ class Run(RunContext):
         overrides: keywords that take precedence over the requests' own.
     """
 
-    __slots__ = ("_by_timeout", "overrides", "plain", "sink", "stream")
+    __slots__ = ("_by_timeout", "looked", "overrides", "plain", "sink", "stream")
 
     def __init__(self, *, stream: bool = False, overrides: dict[str, Any] | None = None) -> None:
         super().__init__(current_engine(), Environment())
         self.stream = stream
         self.overrides = overrides
         self.sink: Sink
+        #: Whether the stock functions were looked at since other greenlets last ran.
+        self.looked = False
         #: Options of a request without session and keywords; None if it is not for the fast lane.
         self.plain: Options | None = None
         self._by_timeout: dict[Any, Options] = {}
@@ -164,14 +167,20 @@ class Call(Exchange):
     def _start_plain(self) -> bool:
         """The shortest way: a simple URL, no session, at most a timeout."""
         request = self.request
-        options = self.run.plain
-        if options is None or request._session is not None or not _stock.untouched():  # noqa: SLF001
+        run = self.run
+        options = run.plain
+        if options is None or request._session is not None:  # noqa: SLF001
             return False
+        if not run.looked:
+            # Nobody else has run since the last look but the user's iterator.
+            if not _untouched():
+                return False
+            run.looked = True
         kwargs = request.kwargs
         if kwargs:
             if len(kwargs) != 1 or "timeout" not in kwargs:
                 return False
-            options = self.run.with_timeout(kwargs["timeout"])
+            options = run.with_timeout(kwargs["timeout"])
             if options is None:
                 return False
         url = request.url
@@ -278,7 +287,9 @@ class Call(Exchange):
         request = self.request
         request.response = response
         request._in_flight = False  # noqa: SLF001
-        self.run.sink.done(self)
+        run = self.run
+        run.looked = False
+        run.sink.done(self)
 
     def _on_any_response(self, status: int, head: bytes, body: bytes) -> None:
         try:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 READ: Final = 1
 WRITE: Final = 2
+#: What is read at once on a connection that has not filled it yet. The allocation is cut to what
+#: came; with a thousand connections, 64 KiB each time cost a quarter more CPU per request.
+SMALL_CHUNK: Final = 4096
 #: What is read at once. 256 KiB doubled the CPU per small response: such an allocation is mapped
 #: and unmapped each time.
 CHUNK: Final = 65536
@@ -40,6 +43,7 @@ class Connection:
     """A connected socket in the care of an origin."""
 
     __slots__ = (
+        "_chunk",
         "_outgoing",
         "_poller",
         "_receive",
@@ -62,6 +66,7 @@ class Connection:
         self.deadline = self.slot = NEVER
         self.served = 0
         self.closed = False
+        self._chunk = SMALL_CHUNK
         self._sock = sock
         self._receive: Callable[[int], bytes] = sock.recv
         self._send: Callable[[Any], int] = sock.send
@@ -181,11 +186,14 @@ class Connection:
 
     def _read(self) -> None:
         reader = self.reader
-        data = self._receive(LARGE_CHUNK if reader.wanted > LARGE_CHUNK else CHUNK)
+        size = self._chunk
+        data = self._receive(size)
         exchange = self.exchange
         if exchange is None or not data:
             self._on_end()
             return
+        if len(data) == size and size < CHUNK:
+            self._chunk = CHUNK
         if reader.feed(data):
             self._finish(exchange, reader)
         else:

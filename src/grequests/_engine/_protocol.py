@@ -36,6 +36,8 @@ MAX_INTERIM: Final = 32
 BYPASS: Final = 65536
 
 _BLANK_LINE: Final = b"\r\n\r\n"
+_CR: Final = 0x0D  # and LF is less
+_ONE: Final = 0x31
 _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 _CHUNKED: Final = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
 _ANY_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
@@ -167,7 +169,7 @@ class ResponseReader:
         self._received = before + len(data)
         if self.head is None:
             end = data.find(_BLANK_LINE) if before == 0 else -1
-            if end > 0 and not data.startswith(b"HTTP/1.1 1"):
+            if end > 0 and data[5] == _ONE and not data.startswith(b"HTTP/1.1 1"):
                 self.head = data[:end]
                 if end > MAX_HEADERS:  # too short for a hundred headers: nothing to count
                     _check_bounds(self.head)
@@ -180,10 +182,13 @@ class ResponseReader:
         except HttpParserError as error:
             self._on_error(data, error)
         if self.complete:
-            self._settle(data)
-        elif self.head is not None:
+            # Whole, kept alive, and not ending in what could be a line: nothing to look into.
+            if self.complete is not True or not self.reusable or data[-1] <= _CR or self._is_head:
+                self._settle(data)
+            return True
+        if self.head is not None:
             self._try_direct()
-        return self.complete
+        return False
 
     def end(self) -> None:
         """The stream ended: complete the response, or say why it cannot be.
@@ -243,7 +248,7 @@ class ResponseReader:
         elif self._is_head:
             if self._received != len(self.head or b"") + 4:
                 self.reusable = False
-        elif self.reusable and data.endswith(b"\n") and not self._ended_exactly(data):
+        elif self.reusable and not self._ended_exactly(data):
             # llhttp skips blank lines between messages without a word.
             self.reusable = False
         if self._is_head or not self.reusable:
@@ -268,6 +273,8 @@ class ResponseReader:
             if end < 0:
                 break
             head = bytes(partial[:end])
+            if head.startswith(b"HTTP/") and not head.startswith(b"HTTP/1."):
+                raise BadStatusLine(_first_line(head))
             if not _is_interim(head):
                 self.head = head
                 self._partial = None
