@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
 import requests
 import requests.sessions
 from gevent.local import local
+from gevent.lock import RLock
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
 
 from ._green_dial import enter, leave
@@ -65,25 +67,61 @@ def perform(
         _after_fork()
     token = enter()
     try:
-        if session is None:
-            return _perform_alone(method, url, kwargs)
-        return _perform(session, method, url, kwargs)
+        if _recorded or _is_recorded():
+            return _send_recorded(session, method, url, kwargs)
+        return _send(session, method, url, kwargs)
     finally:
         leave(token)
 
 
-def _perform(session: Any, method: str, url: Any, kwargs: dict[str, Any]) -> Any:
+# --- recorders -----------------------------------------------------------------------------------
+
+_one_at_a_time = RLock()
+_recorded = 0
+
+
+def _is_recorded() -> bool:
+    """Whether vcrpy is at work."""
+    return HTTPConnectionPool.ConnectionCls.__module__.startswith("vcr.")
+
+
+def _send_recorded(session: Any, method: str, url: Any, kwargs: dict[str, Any]) -> requests.Response:
+    """One request at a time: vcrpy takes its hooks off, for all, while it records one.
+
+    So `_is_recorded` is no answer while one is on its way, hence the count.
+    """
+    global _recorded  # noqa: PLW0603
+    _recorded += 1
+    try:
+        with _one_at_a_time:
+            return _send(session, method, url, kwargs)
+    finally:
+        _recorded -= 1
+
+
+# --- sending -------------------------------------------------------------------------------------
+
+
+def _send(session: Any, method: str, url: Any, kwargs: dict[str, Any]) -> requests.Response:
+    if session is None:
+        return _perform_alone(method, url, kwargs)
+    return _perform(session, method, url, kwargs)
+
+
+def _perform(session: Any, method: str, url: Any, kwargs: dict[str, Any]) -> requests.Response:
     adapters = _adapters(session)
     for adapter in adapters.values():
         _green_adapter(adapter)
     _green_auth(kwargs.get("auth"))
     _green_auth(getattr(session, "auth", None))
     if _blocks(adapters, url):
-        return in_thread(lambda: session.request(method=method, url=url, **kwargs))
-    return session.request(method=method, url=url, **kwargs)
+        response = in_thread(lambda: session.request(method=method, url=url, **kwargs))
+    else:
+        response = session.request(method=method, url=url, **kwargs)
+    return cast("requests.Response", response)
 
 
-def _perform_alone(method: str, url: Any, kwargs: dict[str, Any]) -> Any:
+def _perform_alone(method: str, url: Any, kwargs: dict[str, Any]) -> requests.Response:
     """As `requests.request` does it, with connections that outlive the session."""
     # Looked up each time: requests-cache and others put their own class there.
     session = requests.sessions.Session()

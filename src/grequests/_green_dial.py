@@ -11,9 +11,10 @@ It may not know: pools, managers, sessions, Requests.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -65,11 +66,11 @@ def _may_green() -> bool:
 # this module is imported, and `sockets_untouched` is asked before.
 
 
-@lru_cache(maxsize=None)
+@cache
 def _green_new_conn() -> Callable[[Any], Any]:
     create = twin(
         urllib3.util.connection.create_connection,
-        socket=Names(urllib3.util.connection.socket, socket=GreenSocket, getaddrinfo=getaddrinfo),
+        socket=Names(socket, socket=GreenSocket, getaddrinfo=getaddrinfo),
     )
     return twin(
         urllib3.connection.HTTPConnection._new_conn,  # noqa: SLF001

@@ -18,7 +18,8 @@ import copy
 import os
 import queue
 import time
-from functools import lru_cache
+from functools import cache, lru_cache
+from queue import Empty, Full
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -38,16 +39,14 @@ __all__ = ["drop_inherited", "green_manager"]
 # --- the queue of a pool -------------------------------------------------------------------------
 
 
-class IdleQueue:
-    """A LIFO of idle connections whose `get` waits cooperatively, in any hub and any thread.
+class IdleQueue(queue.LifoQueue[Any]):
+    """A LIFO of idle connections whose `get` waits cooperatively, in any hub and any thread."""
 
-    It has what urllib3 calls of `queue.LifoQueue`, and the list `queue`.
-    """
+    queue: list[Any]
 
     def __init__(self, maxsize: int = 0) -> None:
         """Hold at most `maxsize` items; 0 means any number."""
-        self.maxsize = maxsize
-        self.queue: list[Any] = []
+        super().__init__(maxsize)
         self._filled = Semaphore(0)
 
     def qsize(self) -> int:
@@ -65,17 +64,13 @@ class IdleQueue:
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002
         """Take the newest item; `queue.Empty` if there is none in time."""
         if not self._filled.acquire(block, timeout if block else None):
-            raise queue.Empty
+            raise Empty
         return self.queue.pop()
-
-    def get_nowait(self) -> Any:
-        """Take the newest item; `queue.Empty` if there is none."""
-        return self.get(block=False)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
         """Add an item; `queue.Full` at once if there is no room (urllib3 never waits here)."""
         if self.full():
-            raise queue.Full
+            raise Full
         self.queue.append(item)
         self._filled.release()
 
@@ -91,8 +86,8 @@ def _sleep(seconds: float) -> None:
         time.sleep(seconds)
 
 
-@lru_cache(maxsize=None)
-def _green_retry_class(cls: type[Retry]) -> type[Retry]:
+@cache
+def _green_retry_class(cls: Any) -> Any:
     """`cls` with those of its two sleeping methods that are urllib3's made cooperative."""
     own: dict[str, Any] = {
         name: twin(getattr(cls, name), time=Names(time, sleep=_sleep))
@@ -107,7 +102,8 @@ def green_retry(retries: Any) -> Any:
     if not isinstance(retries, Retry):
         return retries
     green = copy.copy(retries)
-    green.__class__ = _green_retry_class(type(retries))
+    cls: Any = type(retries)  # typed as a class that hashes
+    green.__class__ = _green_retry_class(cls)
     return green
 
 
@@ -143,12 +139,12 @@ class _GreenPool:
         return super().urlopen(*args, **kwargs)  # type: ignore[misc]
 
 
-@lru_cache(maxsize=None)
-def _green_pool_class(cls: type) -> type:
+@cache
+def _green_pool_class(cls: Any) -> Any:
     """The green twin of a pool class, of whatever make."""
     if issubclass(cls, _GreenPool):
         return cls  # two threads greened one manager at a time
-    own = {"QueueCls": IdleQueue} if cls.QueueCls is queue.LifoQueue else {}  # type: ignore[attr-defined]
+    own = {"QueueCls": IdleQueue} if cls.QueueCls is queue.LifoQueue else {}
     return _renamed(cls, own, _GreenPool)
 
 
@@ -167,8 +163,8 @@ class _PoolClasses(dict[str, Any]):
         self._stock = stock
 
     def __getitem__(self, scheme: str) -> Any:
-        cls = self._stock[scheme]
-        return _green_pool_class(cls) if inside() and isinstance(cls, type) else cls
+        cls: Any = self._stock[scheme]
+        return _green_pool_class(cls) if isinstance(cls, type) and inside() else cls
 
     def __setitem__(self, scheme: str, cls: Any) -> None:
         super().__setitem__(scheme, cls)
@@ -198,7 +194,8 @@ class _GreenKeyFunction:
         key = self._function(context)
         if hasattr(key, "is_green"):
             return key
-        return _green_key_class(type(key), os.getpid())._make(key)
+        cls: Any = type(key)
+        return _green_key_class(cls, os.getpid())._make(key)
 
 
 @lru_cache(maxsize=64)
@@ -208,8 +205,8 @@ def _green_key_class(cls: Any, pid: int) -> Any:
     With the process in it, no pool that was inherited through a fork is ever found again.
     """
 
-    def is_equal(self: Any, other: object) -> bool:
-        return type(other) is type(self) and tuple.__eq__(self, other)
+    def is_equal(self: Any, other: Any) -> bool:
+        return type(other) is type(self) and bool(tuple.__eq__(self, other))
 
     def hashed(self: Any) -> int:
         return hash((pid, "green", tuple.__hash__(self)))

@@ -112,7 +112,7 @@ class GreenSocket(_Socket):
     # The timeout: ours, because the descriptor itself never blocks.
 
     @property
-    def timeout(self) -> float | None:  # type: ignore[override]
+    def timeout(self) -> float | None:
         """Seconds an operation may take; None means any time."""
         return self._timeout
 

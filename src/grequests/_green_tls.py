@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -162,7 +163,7 @@ class ThreadedTLS:
         self._wrapped = wrapped
 
     @classmethod
-    def wrap(cls, sock: GreenSocket, context: Any, kwargs: dict[str, Any]) -> ThreadedTLS:
+    def wrap(cls, sock: Any, context: Any, kwargs: dict[str, Any]) -> ThreadedTLS:
         import socket  # noqa: PLC0415  (the name would hide parameters above)
 
         timeout = sock.gettimeout()
@@ -239,15 +240,23 @@ def _fingerprint(argument: Any) -> Any:
 
 
 def context_for(conn: Any) -> TLSContext:
-    """The context that urllib3 would make for a connection that was given none, made once.
+    """The context that urllib3 would make for a connection that was given none.
+
+    Connections that ask for the same get the same one.  That holds for the standard library's
+    contexts; those of others may be good for one connection only (pyOpenSSL's are).
 
     Args:
         conn: a urllib3 HTTPSConnection without `ssl_context`.
     """
-    key = _identity(conn)
+    factory = _factory()
+    if urllib3_ssl.SSLContext not in {_Original, gevent.ssl.SSLContext}:
+        return TLSContext(_build(factory, conn))
+    key = (factory, *_identity(conn))
     context = _contexts.get(key)
     if context is None:
-        context = _build(conn)
+        if isinstance(factory, FunctionType):
+            factory = twin(factory, SSLContext=_SafeContext)
+        context = TLSContext(_build(factory, conn))
         if len(_contexts) >= _MAX_CONTEXTS:
             _contexts.clear()
         _contexts[key] = context
@@ -282,21 +291,17 @@ def _identity(conn: Any) -> tuple[Any, ...]:
         conn.key_password,
         # urllib3 switches the context's own check of names off for these.
         bool(conn.assert_fingerprint or conn.assert_hostname or conn.assert_hostname is False),
-        _factory(),
-        urllib3_ssl.SSLContext,
         *map(os.environ.get, ("SSLKEYLOGFILE", "SSL_CERT_FILE", "SSL_CERT_DIR")),
     )
 
 
 def _factory() -> Callable[..., Any]:
     # Looked up each time: replacing it is how people change ciphers for all of Requests.
-    return urllib3.connection.create_urllib3_context
+    factory: Callable[..., Any] = vars(urllib3.connection)["create_urllib3_context"]
+    return factory
 
 
-def _build(conn: Any) -> TLSContext:
-    factory = _factory()
-    if urllib3_ssl.SSLContext in (_Original, gevent.ssl.SSLContext) and hasattr(factory, "__code__"):
-        factory = twin(factory, SSLContext=_SafeContext)
+def _build(factory: Callable[..., Any], conn: Any) -> Any:
     context = factory(
         ssl_version=urllib3_ssl.resolve_ssl_version(conn.ssl_version),
         ssl_minimum_version=conn.ssl_minimum_version,
@@ -307,4 +312,4 @@ def _build(conn: Any) -> TLSContext:
         load = getattr(context, "load_default_certs", None)
         if load is not None:
             load()
-    return TLSContext(context)
+    return context
