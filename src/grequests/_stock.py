@@ -271,8 +271,4 @@ def _is_fetched(owner: Any) -> bool:
 
 
 untouched: Callable[[], bool] = _Watch("untouched", *_REQUESTS, *_SOCKETS).question
-sockets_def _is_fetched(owner: Any) -> bool:
-    return isinstance(owner, type) and sys.version_info < (3, 12)
-
-
-untouched: Callable[[], bool] = _Watch("sockets_untouched", *_SOCKETS).question
+sockets_untouched: Callable[[], bool] = _Watch("sockets_untouched", *_SOCKETS).question
