@@ -44,11 +44,11 @@ def take(request: object, index: int) -> AsyncRequest:
         raise NotARequestError(index, request)
     if request._in_flight:  # noqa: SLF001
         raise RequestInFlightError(request.url, index)
-    request._in_flight = True  # noqa: SLF001
     fields = request.__dict__
-    if "exception" in fields:
-        del fields["exception"]
-    fields["response"] = None
+    if "response" in fields or "exception" in fields:  # it has been sent before
+        fields.pop("exception", None)
+        fields["response"] = None
+    request._in_flight = True  # noqa: SLF001
     return request
 
 

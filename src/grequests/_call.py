@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import re
-from time import perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import gevent
@@ -209,7 +209,7 @@ class Call(Exchange):
         self._url = url
         self._target = target
         self._retries = NO_RETRIES
-        self._started = perf_counter()
+        self._started = monotonic()
         origin.dispatch(self)
         return True
 
@@ -266,7 +266,7 @@ class Call(Exchange):
         if tls is not None and not tls.verify:
             warn_unverified(self.origin.host)
         self.head_at = 0.0
-        self._started = perf_counter()
+        self._started = monotonic()
         self.origin.dispatch(self)
 
     def on_response(self, status: int, head: bytes, body: bytes) -> None:

@@ -205,9 +205,13 @@ class Scheduler:
     def _feed(self) -> None:
         try:
             self._wait_for_slot()
+            active, finished = self._active, self._finished
+            size, unread = self._size, self._unread
             for job in self._jobs:
-                self._start(job)
-                self._wait_for_slot()
+                active.add(job)
+                job.start()
+                if len(active) >= size or len(finished) >= unread or self._over or self._ready:
+                    self._wait_for_slot()
         except gevent.GreenletExit:
             pass
         except BaseException as error:  # noqa: BLE001 - it belongs to the reader
@@ -219,16 +223,13 @@ class Scheduler:
         while self._ready and not self._over:
             self._wait_for_slot()
             if self._ready:
-                self._start(self._ready.popleft())
+                self._start_ready()
         self._wake_reader()
 
-    def _start(self, job: Job) -> None:
+    def _start_ready(self) -> None:
+        job = self._ready.popleft()
         self._active.add(job)
-        try:
-            job.start()
-        except BaseException:
-            self._active.discard(job)
-            raise
+        job.start()
 
     def _wait_for_slot(self) -> None:
         """Wait until a job from the input may start; start those that come back before."""
@@ -236,7 +237,7 @@ class Scheduler:
             if len(self._active) < self._size and len(self._finished) < self._unread:
                 if not self._ready:
                     return
-                self._start(self._ready.popleft())
+                self._start_ready()
                 continue
             self._waiting_feeder = feeder = Waiter(self._hub)
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import _socket
 import ssl
 from http.client import HTTPException, RemoteDisconnected
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent.monkey import get_original
@@ -36,7 +36,7 @@ CHUNK: Final = 65536
 #: What is read at once of a body known to be long.
 LARGE_CHUNK: Final = 131072 - 64
 
-_poll = get_original("select", "poll")
+_make_poll = get_original("select", "poll")
 
 
 class Connection:
@@ -45,7 +45,7 @@ class Connection:
     __slots__ = (
         "_chunk",
         "_outgoing",
-        "_poller",
+        "_poll",
         "_receive",
         "_send",
         "_sock",
@@ -71,8 +71,9 @@ class Connection:
         self._receive: Callable[[int], bytes] = sock.recv
         self._send: Callable[[Any], int] = sock.send
         self._outgoing: memoryview | None = None
-        self._poller = _poll()
-        self._poller.register(sock.fileno(), READ)
+        poller = _make_poll()
+        poller.register(sock.fileno(), READ)
+        self._poll: Callable[[int], list[Any]] = poller.poll
         self._watcher = origin.engine.loop.io(sock.fileno(), READ)
         self._watcher.ref = False
         self._watcher.start(self._on_readable)
@@ -87,7 +88,7 @@ class Connection:
 
     def is_silent(self) -> bool:
         """Whether the idle connection has nothing to say: no byte, no end."""
-        return not self.closed and not self._poller.poll(0)
+        return not self._poll(0)
 
     def start(self, exchange: Exchange) -> None:
         """Send a request on this idle connection."""
@@ -202,7 +203,7 @@ class Connection:
     def _go_on(self, exchange: Exchange) -> None:
         """More is to come: the timeout counts from now."""
         if not exchange.head_at and self.reader.head is not None:
-            exchange.head_at = perf_counter()
+            exchange.head_at = monotonic()
         if self.deadline is not NEVER:
             self._postpone()
 
@@ -219,8 +220,9 @@ class Connection:
 
     def _finish(self, exchange: Exchange, reader: ResponseReader) -> None:
         """The response is whole: hand over this connection, then the response."""
+        now = monotonic()
         if not exchange.head_at:
-            exchange.head_at = perf_counter()
+            exchange.head_at = now
         status = reader.status
         head = reader.head
         body = reader.body
@@ -229,8 +231,7 @@ class Connection:
         self.served += 1
         if reader.reusable and self._outgoing is None and not exchange.close_after:
             self._watcher.ref = False
-            self.deadline = NEVER
-            self.origin.on_idle(self)
+            self.origin.on_idle(self, now)
         else:
             self.close()
         try:
@@ -292,12 +293,10 @@ class TLSConnection(Connection):
         super()._write(self._tls.encrypt(data))
 
     def is_silent(self) -> bool:
-        if super().is_silent():
+        if not self._poll(0):
             return True
         # TLS 1.3 servers send session tickets after the handshake: records, yet no bytes of a
         # response. Let OpenSSL have them; silent is who said nothing else.
-        if self.closed:
-            return False
         try:
             data = self._receive(CHUNK)
             if not data:

@@ -27,7 +27,7 @@ class Exchange:
         replayable: whether it may be sent once more if a kept-alive connection turns out dead.
         close_after: whether the request asked for the connection to be closed.
         connection: what it is being sent on, while it is.
-        head_at: when the head of the response was there, in seconds of `time.perf_counter`.
+        head_at: when the head of the response was there, in seconds of `time.monotonic`.
     """
 
     __slots__ = (

@@ -145,12 +145,17 @@ class Origin:
 
     # Connections in
 
-    def on_idle(self, connection: Connection) -> None:
-        """A connection has finished an exchange and can take another."""
+    def on_idle(self, connection: Connection, now: float) -> None:
+        """A connection has finished an exchange and can take another.
+
+        Args:
+            connection: it.
+            now: seconds of the monotonic clock.
+        """
         if self.waiting:
             self._serve(connection)
             return
-        deadline = monotonic() + IDLE_SECONDS
+        deadline = now + IDLE_SECONDS
         connection.deadline = deadline
         if connection.slot > deadline:
             self.engine.deadlines.watch(connection, deadline)
@@ -222,7 +227,7 @@ class Origin:
             del self.waiting[exchange]
             connection.start(exchange)
         else:
-            self.on_idle(connection)
+            self.on_idle(connection, monotonic())
 
     def _on_connect_failed(self, exchange: Exchange, error: BaseException) -> None:
         self.engine.give_descriptor()

@@ -36,6 +36,8 @@ MAX_INTERIM: Final = 32
 BYPASS: Final = 65536
 
 _BLANK_LINE: Final = b"\r\n\r\n"
+#: A head of up to so many bytes cannot have too many headers: each takes five.
+_FEW: Final = 5 * MAX_HEADERS
 _CR: Final = 0x0D  # and LF is less
 _ONE: Final = 0x31
 _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
@@ -120,13 +122,16 @@ class ResponseReader:
 
     def expect(self, method: str) -> None:
         """Make ready for the response to a request of this method."""
-        self.complete = self.reusable = self._mended = False
+        self.complete = False
         self.head = None
-        self.status = self._received = self._interim = 0
-        self._is_head = method == "HEAD"
-        if self._is_head:
+        self._received = 0
+        if self._interim:
+            self._interim = 0
+        if method == "HEAD":
+            self._is_head = True
             self._parser = HttpResponseParser(_HeadSink(self))
         elif self._parser is None:
+            self._is_head = self._mended = False
             self._parser = HttpResponseParser(self)
 
     def close(self) -> None:
@@ -171,7 +176,7 @@ class ResponseReader:
             end = data.find(_BLANK_LINE) if before == 0 else -1
             if end > 0 and data[5] == _ONE and not data.startswith(b"HTTP/1.1 1"):
                 self.head = data[:end]
-                if end > MAX_HEADERS:  # too short for a hundred headers: nothing to count
+                if end > _FEW:
                     _check_bounds(self.head)
             else:
                 self._collect_head(data)
@@ -232,6 +237,7 @@ class ResponseReader:
         if status < 200 and status != 101:  # noqa: PLR2004
             return
         self.status = status
+        self._count = 0
         # With no body to end it, keep-alive is a matter of the headers alone.
         self.reusable = _asks_to_stay(self.head or b"")
         self.complete = True
