@@ -1,6 +1,7 @@
 """pyqwest: one Client over an HTTPTransport, HTTP/1, a pool as large as the concurrency.
 
-Its ``json()`` takes more CPU than ``json.loads`` of its text (300 us and 260 us for 9 KB), so that is what is used.
+Its ``json()`` takes more CPU than ``json.loads`` of its text (300 us and 260 us for
+9 KB), so that is what is used.
 """
 
 from __future__ import annotations
