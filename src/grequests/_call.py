@@ -24,11 +24,12 @@ from ._asyncrequest import AsyncRequest
 from ._decode import decode_body
 from ._engine import Exchange, Failure, current_engine, warn_unverified
 from ._environment import Environment
-from ._lane import general_reason, is_seconds
+from ._lane import general_reason
 from ._options import NO_RETRIES, Options, RunContext
 from ._prepare import SIMPLE_URL, NotPlainError, Prepared, address, prepare
 from ._redirect import REDIRECTS, NoSession, check_length, next_request
 from ._response import Response
+from ._templates import Entry, Templates
 from ._translate import IN_BODY, Fault, body_error, pool_of, send_error
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ _CODED: Final = re.compile(rb"\ncontent-encoding:", re.IGNORECASE)
 _SETS_COOKIE: Final = re.compile(rb"\nset-cookie2?:", re.IGNORECASE)
 #: Methods that may be sent twice when a kept-alive connection was dead (RFC 9110 section 9.2.2).
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-_HAS_LENGTH: Final = {"GET": 1, "HEAD": 1}
 
 _new_response: Callable[[type[Response]], Response] = Response.__new__
 _plain_send = AsyncRequest.send
@@ -65,7 +65,7 @@ class Run(RunContext):
         overrides: keywords that take precedence over the requests' own.
     """
 
-    __slots__ = ("_by_timeout", "looked", "overrides", "plain", "sink", "stream")
+    __slots__ = ("looked", "overrides", "sink", "stream", "templates")
 
     def __init__(self, *, stream: bool = False, overrides: dict[str, Any] | None = None) -> None:
         super().__init__(current_engine(), Environment())
@@ -74,26 +74,7 @@ class Run(RunContext):
         self.sink: Sink
         #: Whether the stock functions were looked at since other greenlets last ran.
         self.looked = False
-        #: Options of a request without session and keywords; None if it is not for the fast lane.
-        self.plain: Options | None = None
-        self._by_timeout: dict[Any, Options] = {}
-        if not (stream or overrides or self.environment.has_proxies or self.environment.has_netrc):
-            self.plain = Options(self, None, {}, "")
-
-    def with_timeout(self, timeout: Any) -> Options | None:
-        """The same with nothing but a timeout."""
-        if self.plain is None:
-            return None
-        pair = timeout if type(timeout) is tuple and len(timeout) == 2 else (timeout, timeout)  # noqa: PLR2004
-        if not (is_seconds(pair[0]) and is_seconds(pair[1])):
-            return None
-        known = self._by_timeout.get(timeout)
-        if known is None:
-            known = Options(self, None, {"timeout": timeout}, "")
-            known.origins = self.plain.origins
-            if len(self._by_timeout) < 256:  # noqa: PLR2004 - nobody has more on purpose
-                self._by_timeout[timeout] = known
-        return known
+        self.templates = Templates(self)
 
 
 class Call(Exchange):
@@ -107,6 +88,7 @@ class Call(Exchange):
 
     __slots__ = (
         "_context",
+        "_entry",
         "_greenlet",
         "_here",
         "_history",
@@ -127,6 +109,7 @@ class Call(Exchange):
         self.request = request
         self.index = index
         self.connection = None
+        self._entry: Entry
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self._here = False
         self._history: list[Any] | None = None
@@ -165,51 +148,48 @@ class Call(Exchange):
         self.request._in_flight = False  # noqa: SLF001
 
     def _start_plain(self) -> bool:
-        """The shortest way: a simple URL, no session, at most a timeout."""
+        """The shortest way: a simple URL, and a template for what stands around its target."""
         request = self.request
         run = self.run
-        options = run.plain
-        if options is None or request._session is not None:  # noqa: SLF001
-            return False
         if not run.looked:
-            # Nobody else has run since the last look but the user's iterator.
-            if not _untouched():
+            # Since the last look nobody else has run but the user's iterator.
+            if run.stream or run.overrides or not _untouched():
                 return False
             run.looked = True
-        kwargs = request.kwargs
-        if kwargs:
-            if len(kwargs) != 1 or "timeout" not in kwargs:
-                return False
-            options = run.with_timeout(kwargs["timeout"])
-            if options is None:
-                return False
         url = request.url
         match = SIMPLE_URL.fullmatch(url) if type(url) is str else None
-        method = request.method
-        if match is None or method not in _HAS_LENGTH or type(request).send is not _plain_send:
+        if match is None or type(request).send is not _plain_send:
+            return False
+        kwargs, session, method = request.kwargs, request._session, request.method  # noqa: SLF001
+        if not kwargs and session is None and method == "GET":
+            template = run.templates.plain
+        else:
+            template = run.templates.find(method, session, kwargs)
+        if template is None:
             return False
         prefix, target = match.groups()
-        entry = options.origins.get(prefix)
+        entry = template.origins.get(prefix) or template.entry(prefix)
         if entry is None:
-            if prefix.rpartition(":")[2].isdigit() and int(prefix.rpartition(":")[2]) > 65535:  # noqa: PLR2004
-                return False
-            entry = options.plain_origin(prefix)
+            return False
         if target is None:
             target = "/"
             url += "/"
-        self.origin = origin = entry[0]
+        self._entry = entry
+        self.origin = origin = entry.origin
         self.method = method
-        self.wire = f"{method} {target}{entry[1]}".encode("ascii")
+        self.wire = f"{entry.lead}{target}{entry.rest}".encode("latin-1")
+        self._options = options = template.options
         self.connect_timeout = options.connect_timeout
         self.read_timeout = options.read_timeout
-        self.replayable = True
+        self.replayable = method in _IDEMPOTENT
         self.close_after = False
         self.head_at = 0.0
-        self._options = options
         self._url = url
         self._target = target
-        self._retries = NO_RETRIES
+        self._retries = options.retries
         self._started = monotonic()
+        if template.warns and origin.tls is not None:
+            warn_unverified(origin.host)
         origin.dispatch(self)
         return True
 
@@ -270,9 +250,12 @@ class Call(Exchange):
         self.origin.dispatch(self)
 
     def on_response(self, status: int, head: bytes, body: bytes) -> None:
-        options = self._options
-        prepared = self._prepared
-        if status in REDIRECTS or self._retries is not NO_RETRIES or prepared is not None:
+        if (
+            status in REDIRECTS
+            or self._prepared is not None
+            or self._retries is not NO_RETRIES
+            or self._options.session is not None
+        ):
             self._on_any_response(status, head, body)
             return
         if _CODED.search(head):
@@ -283,7 +266,14 @@ class Call(Exchange):
         response.url = self._url
         response._head = head  # noqa: SLF001
         response._seconds = self.head_at - self._started  # noqa: SLF001
-        response._source = (None, self.method, options, self._target, self.origin)  # noqa: SLF001
+        response._source = (  # noqa: SLF001
+            None,
+            self.method,
+            self._options,
+            self._target,
+            self.origin,
+            self._entry.headers,
+        )
         request = self.request
         request.response = response
         request._in_flight = False  # noqa: SLF001
@@ -316,6 +306,7 @@ class Call(Exchange):
             self._options,
             self._target,
             self.origin,
+            self._entry.headers if self._prepared is None else None,
         )
         return response
 
@@ -440,7 +431,7 @@ class Call(Exchange):
         prepared = PreparedRequest()
         prepared.method = self.method
         prepared.url = self._url
-        prepared.headers = self._options.plain_headers(self.method)
+        prepared.headers = self._entry.headers.copy()
         return prepared
 
     # Greenlets: whatever runs Requests' or the user's code

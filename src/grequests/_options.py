@@ -14,7 +14,6 @@ from requests.auth import _basic_auth_str
 from requests.sessions import DEFAULT_REDIRECT_LIMIT
 from requests.utils import (
     DEFAULT_CA_BUNDLE_PATH,
-    default_headers,
     get_auth_from_url,
     prepend_scheme_if_needed,
     select_proxy,
@@ -29,11 +28,9 @@ if TYPE_CHECKING:
 
     from requests import Session
     from requests.adapters import HTTPAdapter
-    from requests.structures import CaseInsensitiveDict
 
     from ._environment import Environment
 
-_MAX_ORIGINS: Final = 16384
 #: What an `HTTPAdapter` that nobody configured retries: nothing.
 NO_RETRIES: Final = Retry(0, read=False)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -63,8 +60,6 @@ class Options:
         max_redirects: how many.
         retries: the adapter's `Retry`.
         adapter: the session's adapter, or None.
-        origins: by scheme and authority: the origin, and what follows the target in a request
-            without a body, for GET and HEAD and for other methods.
     """
 
     __slots__ = (
@@ -75,7 +70,6 @@ class Options:
         "context",
         "environment",
         "max_redirects",
-        "origins",
         "proxies",
         "read_timeout",
         "retries",
@@ -110,7 +104,6 @@ class Options:
         if session is not None:
             self.adapter = session.get_adapter(url.lstrip())  # type: ignore[assignment]
             self.retries = self.adapter.max_retries  # type: ignore[union-attr]
-        self.origins: dict[str, tuple[Origin, str, str]] = {}
 
     def _merge_verify(self, verify: bool | str | None) -> bool | str:
         if self.trust_env and (verify is True or verify is None):
@@ -128,36 +121,6 @@ class Options:
             "proxies": self.proxies,
             "stream": False,
         }
-
-    def plain_headers(self, method: str) -> CaseInsensitiveDict[str]:
-        """The headers of a request that names none."""
-        headers = default_headers()
-        if method not in ("GET", "HEAD"):
-            headers["Content-Length"] = "0"
-        return headers
-
-    def plain_origin(self, prefix: str) -> tuple[Origin, str, str]:
-        """Origin and request tails for a URL that begins with `prefix`, cached.
-
-        Args:
-            prefix: scheme and authority, as in ``http://example.org:8080``.
-
-        Raises:
-            OSError: the CA bundle or client certificate is not there.
-        """
-        parts = urlsplit(prefix)
-        host: str = parts.hostname  # type: ignore[assignment]
-        origin = self.origin_of(parts.scheme, host, parts.port, None)
-        tails = [
-            "".join(f"{name}: {value}\r\n" for name, value in self.plain_headers(method).items())
-            for method in ("GET", "POST")
-        ]
-        start = f" HTTP/1.1\r\nHost: {host_header(parts.scheme, host, parts.port)}\r\n"
-        entry = (origin, f"{start}{tails[0]}\r\n", f"{start}{tails[1]}\r\n")
-        if len(self.origins) >= _MAX_ORIGINS:
-            self.origins.clear()
-        self.origins[prefix] = entry
-        return entry
 
     def origin_of(self, scheme: str, host: str, port: int | None, proxy: str | None) -> Origin:
         """The engine's origin for a host under these options."""

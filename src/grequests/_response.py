@@ -91,12 +91,12 @@ class Response(requests.Response):
 
     @lazy
     def request(self) -> PreparedRequest:  # type: ignore[override]
-        prepared, method, options = self._source[:3]
+        prepared, method, _, _, _, headers = self._source
         if prepared is None:
             prepared = PreparedRequest()
             prepared.method = method
             prepared.url = self.url
-            prepared.headers = options.plain_headers(method)
+            prepared.headers = headers.copy()
         if prepared._cookies is None:  # noqa: SLF001
             prepared._cookies = RequestsCookieJar()  # noqa: SLF001
         return prepared  # type: ignore[no-any-return]
@@ -176,7 +176,7 @@ class _MemorySocket:
 
 def build_raw(head: bytes, source: tuple[Any, ...]) -> HTTPResponse:
     """The urllib3 response under a Requests response whose body has been read."""
-    prepared, method, options, target, origin = source
+    _, method, options, target, origin, _ = source
     original = http.client.HTTPResponse(
         _MemorySocket(head + b"\r\n\r\n"),  # type: ignore[arg-type]
         method=method,

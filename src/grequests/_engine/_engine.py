@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -231,8 +232,9 @@ class _Closer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def __del__(self) -> None:
-        drop(self._engine)
+    def __del__(self, is_finalizing: Any = sys.is_finalizing) -> None:
+        if not is_finalizing():  # at exit, _close_all has seen to it
+            drop(self._engine)
 
 
 _thread_end = _ThreadEnd()

@@ -1,0 +1,220 @@
+"""Requests that differ in their target alone share a template.
+
+A run mostly sends one kind of request to many URLs: the same method, session, headers, timeout.
+The first of a kind is prepared by the book (`_prepare`); what it wrote around its target is kept and
+put around the targets of the others. A kind is what `fingerprint` says; whatever could make
+two requests of a kind differ in more than their target has no fingerprint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from requests import Session
+
+from ._lane import general_reason
+from ._options import Options, RunContext, host_header
+from ._prepare import NotPlainError, prepare, serialize
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from requests.structures import CaseInsensitiveDict
+
+    from ._engine import Origin
+
+#: Keywords whose meaning does not depend on the URL, and whose values can be compared.
+KEYWORDS: Final = frozenset(
+    {"timeout", "allow_redirects", "verify", "cert", "headers", "stream", "auth"}
+)
+_MAX_ORIGINS: Final = 16384
+_MAX_TEMPLATES: Final = 256
+_PORTS: Final = 65535
+#: A URL that stands for any other.
+_PROBE: Final = "http://probe.invalid/"
+#: A host that no header has.
+_MARK: Final = "\x00"
+
+
+class Entry:
+    """What stands around a target, for one origin."""
+
+    __slots__ = ("headers", "lead", "origin", "rest")
+
+    def __init__(
+        self, origin: Origin, lead: str, rest: str, headers: CaseInsensitiveDict[str]
+    ) -> None:
+        self.origin = origin
+        #: Method and blank; for a proxy also scheme and authority.
+        self.lead = lead
+        #: From the blank behind the target to the end of the head.
+        self.rest = rest
+        #: The headers of the prepared request.
+        self.headers = headers
+
+
+class Template:
+    """One kind of request without a body.
+
+    Attributes:
+        options: what holds for all of them.
+        origins: entries by scheme and authority of the URL.
+    """
+
+    __slots__ = ("_headers", "_kwargs", "_tail", "method", "options", "origins", "warns")
+
+    def __init__(self, method: str, options: Options, kwargs: Mapping[str, Any]) -> None:
+        self.method = method
+        self.options = options
+        self.origins: dict[str, Entry | None] = {}
+        self.warns = options.verify is False
+        self._kwargs = kwargs
+        ready = prepare(method, _PROBE, options.session, kwargs, options)
+        self._headers: Any = ready.request.headers
+        if ready.close_after:
+            msg = "closes"
+            raise NotPlainError(msg)
+        wire = serialize(ready.request, "/", _MARK).decode("latin-1")
+        self._tail = wire.partition(" / ")[2]
+
+    def entry(self, prefix: str) -> Entry | None:
+        """The entry for a URL that begins with this; None if it has to be prepared by the book.
+
+        Args:
+            prefix: scheme and authority, as in ``http://example.org:8080``, of a plain URL.
+
+        Raises:
+            OSError: the CA bundle or client certificate is not there.
+        """
+        environment = self.options.environment
+        if environment.has_proxies or environment.has_netrc:
+            made = self._prepared_entry(prefix)
+        else:
+            made = self._spliced_entry(prefix)
+        if len(self.origins) >= _MAX_ORIGINS:
+            self.origins.clear()
+        self.origins[prefix] = made
+        return made
+
+    def _spliced_entry(self, prefix: str) -> Entry | None:
+        """Nothing but Host depends on the origin."""
+        parts = urlsplit(prefix)
+        if parts.netloc.rpartition(":")[2].isdigit() and int(parts.netloc.rpartition(":")[2]) > _PORTS:
+            return None
+        host: str = parts.hostname  # type: ignore[assignment]
+        origin = self.options.origin_of(parts.scheme, host, parts.port, None)
+        rest = self._tail.replace(_MARK, host_header(parts.scheme, host, parts.port), 1)
+        return Entry(origin, f"{self.method} ", f" {rest}", self._headers)
+
+    def _prepared_entry(self, prefix: str) -> Entry | None:
+        """Proxies or netrc may say something about this origin."""
+        url = f"{prefix}/"
+        session, environment = self.options.session, self.options.environment
+        if general_reason(self.method, url, session, self._kwargs, environment) is not None:
+            return None
+        options = Options(self.options.context, session, self._kwargs, url)
+        try:
+            ready = prepare(self.method, url, session, self._kwargs, options)
+        except NotPlainError:
+            return None
+        lead, _, rest = ready.wire.decode("latin-1").partition("/ HTTP/1.1\r\n")
+        return Entry(ready.origin, lead, f" HTTP/1.1\r\n{rest}", ready.request.headers)  # type: ignore[arg-type]
+
+
+class Templates:
+    """The templates of one run."""
+
+    __slots__ = ("_context", "_known", "plain")
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._known: dict[Any, Template | None] = {}
+        #: For GET without session and keywords.
+        self.plain = self._make("GET", None, {})
+
+    def find(
+        self, method: Any, session: Session | None, kwargs: Mapping[str, Any]
+    ) -> Template | None:
+        """The template for a request, made if it is the first of its kind; None if it has none.
+
+        Raises:
+            Exception: whatever Requests' preparation of such a request raises.
+        """
+        key = fingerprint(method, session, kwargs)
+        try:
+            return self._known[key]
+        except TypeError:  # a value that cannot be compared
+            return None
+        except KeyError:
+            pass
+        made = None if key is None else self._make(method, session, kwargs)
+        if len(self._known) < _MAX_TEMPLATES or key is None:
+            self._known[key] = made
+            return made
+        return None
+
+    def _make(
+        self, method: str, session: Session | None, kwargs: Mapping[str, Any]
+    ) -> Template | None:
+        context = self._context
+        environment = context.environment
+        if environment.has_proxies and session is not None and session.proxies:
+            return None
+        if general_reason(method, _PROBE, session, kwargs, environment) is not None:
+            return None
+        try:
+            return Template(method, Options(context, session, kwargs, _PROBE), kwargs)
+        except NotPlainError:
+            return None
+
+
+def fingerprint(
+    method: Any, session: Session | None, kwargs: Mapping[str, Any]
+) -> tuple[Any, ...] | None:
+    """What makes a request of the same kind as another; None if nothing does.
+
+    Types are part of it: ``True == 1 == 1.0``, but a timeout of True is an error.
+    """
+    if type(method) is not str or not method.isupper():
+        return None
+    parts: list[Any] = [method]
+    for name, value in kwargs.items():
+        if name not in KEYWORDS:
+            return None
+        if name == "headers":
+            if type(value) is not dict:
+                return None
+            parts += (name, *value.items())
+        else:
+            parts += (name, value, type(value))
+    if session is not None:
+        state = _session_state(session)
+        if state is None:
+            return None
+        parts += state
+    return tuple(parts)
+
+
+def _session_state(session: Session) -> tuple[Any, ...] | None:
+    """What a plain session adds to each of its requests, if it is the same for every URL."""
+    if (
+        type(session) is not Session
+        or session.params
+        or session.proxies
+        or session.cookies._cookies  # type: ignore[attr-defined]  # noqa: SLF001
+        or any(session.hooks.values())
+    ):
+        return None
+    return (
+        id(session),
+        len(vars(session)),
+        tuple(session.headers._store.values()),  # type: ignore[attr-defined]  # noqa: SLF001
+        session.auth if type(session.auth) is tuple else id(session.auth),
+        session.verify,
+        session.cert,
+        session.stream,
+        session.trust_env,
+        session.max_redirects,
+        *((id(adapter), id(adapter.max_retries)) for adapter in session.adapters.values()),  # type: ignore[attr-defined]
+    )
