@@ -26,10 +26,11 @@ from grequests import _general, _stock
 
 
 @pytest.fixture(autouse=True)
-def _stock_before_and_after():
+def _stock_before_and_after(monkeypatch):
     assert _stock.untouched()
     assert _stock.sockets_untouched()
     yield
+    monkeypatch.undo()
     assert _stock.untouched()
     assert _stock.sockets_untouched()
     _general.close()

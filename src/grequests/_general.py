@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import gevent
 import requests
@@ -27,9 +27,6 @@ from urllib3.poolmanager import PoolManager
 from ._green_dial import enter, leave
 from ._green_pool import drop_inherited, green_manager
 from ._green_socket import in_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["close", "perform", "shared_adapter"]
 
@@ -85,7 +82,9 @@ def _is_recorded() -> bool:
     return HTTPConnectionPool.ConnectionCls.__module__.startswith("vcr.")
 
 
-def _send_recorded(session: Any, method: str, url: Any, kwargs: dict[str, Any]) -> requests.Response:
+def _send_recorded(
+    session: Any, method: str, url: Any, kwargs: dict[str, Any]
+) -> requests.Response:
     """One request at a time: vcrpy takes its hooks off, for all, while it records one.
 
     So `_is_recorded` is no answer while one is on its way, hence the count.
@@ -156,8 +155,9 @@ def shared_adapter() -> HTTPAdapter:
     """The adapter of requests that have no session; its pools are green in our greenlets."""
     global _shared  # noqa: PLW0603
     if _shared is None:
-        _shared = HTTPAdapter(pool_connections=_ORIGINS, pool_maxsize=_IDLE_PER_ORIGIN)
-        _green_adapter(_shared)
+        adapter = HTTPAdapter(pool_connections=_ORIGINS, pool_maxsize=_IDLE_PER_ORIGIN)
+        _green_adapter(adapter)
+        _shared = adapter
     return _shared
 
 
@@ -253,7 +253,9 @@ def _green_auth(auth: Any) -> None:
 
 def _after_fork() -> None:
     """In a forked child, before its first request."""
-    global _pid  # noqa: PLW0603
+    global _pid, _shared  # noqa: PLW0603
     _pid = os.getpid()
     gevent.reinit()
     drop_inherited()
+    # Another thread of the parent may have held a lock of it, and does not exist here.
+    _shared = None

@@ -179,7 +179,7 @@ class _PoolKeys(dict[str, Any]):
         return _GreenKeyFunction(function) if inside() else function
 
     def get(self, scheme: str, default: Any = None) -> Any:
-        return self[scheme] if scheme in self else default
+        return self[scheme] if scheme in self else default  # noqa: SIM401  (it is green in [])
 
 
 class _GreenKeyFunction:

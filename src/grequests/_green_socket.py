@@ -14,15 +14,14 @@ streamed response is read wherever its owner likes; here the hub is looked up wh
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import socket as _socket_module
 from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
 
-import _socket
 import gevent.socket
 from gevent import get_hub
 from gevent.hub import Waiter
@@ -44,6 +43,7 @@ _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 #: threads) is left to name lookups, which would otherwise wait behind somebody's slow adapter.
 _THREADS = 64
 _IDLE_THREAD_SECONDS = 10
+_THREADS_OF_HUB = "_grequests_threads"
 
 
 if TYPE_CHECKING:
@@ -241,16 +241,14 @@ def getaddrinfo(
         return gevent.socket.getaddrinfo(host, port, family, type, proto, flags)
 
 
-#: The threads of each hub.
-_pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
-
-
 def _thread_pool() -> ThreadPool:
     """This hub's threads for what blocks; new ones after a fork, which threads do not survive."""
-    hub = get_hub()
-    pool = _pools.get(hub)
+    # On the hub itself, as gevent keeps its own: a pool refers to its hub, and must go with it.
+    hub: Any = get_hub()
+    pool: ThreadPool | None = getattr(hub, _THREADS_OF_HUB, None)
     if pool is None or pool.pid != os.getpid():
-        pool = _pools[hub] = ThreadPool(_THREADS, hub=hub, idle_task_timeout=_IDLE_THREAD_SECONDS)
+        pool = ThreadPool(_THREADS, hub=hub, idle_task_timeout=_IDLE_THREAD_SECONDS)
+        setattr(hub, _THREADS_OF_HUB, pool)
     return pool
 
 

@@ -10,13 +10,13 @@ It may not know: HTTP, pools, sessions.
 
 from __future__ import annotations
 
+import _ssl
 import os
 import ssl
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import _ssl
 import gevent.ssl
 import urllib3.connection
 from urllib3.exceptions import SSLError

@@ -63,7 +63,7 @@ def is_original(owner: Any, name: str) -> bool:
         owner: a module or a class; for a class, the inherited method counts.
         name: of a function, a class or a method.
     """
-    value = _found(owner, name)
+    value: Any = _found(owner, name)
     if type(value) is FunctionType:
         home = _home(value.__globals__.get("__name__", ""))
         if home is not None and value.__code__.co_name == name:
@@ -72,17 +72,17 @@ def is_original(owner: Any, name: str) -> bool:
         home = _home(value.__module__)
         if home is not None and getattr(home, value.__name__, None) is value:
             # ConnectionCls is the one name under which a class of another name may be found.
-            return value.__name__ == name or name == "ConnectionCls"
+            return name in {value.__name__, "ConnectionCls"}
     elif isinstance(value, _BUILTIN):
         # Functions of C cannot be imitated: wrappers are Python objects.
-        return bool(value.__name__ == name)
+        return getattr(value, "__name__", None) == name
     return _is_gevents(value, owner, name)
 
 
 def _found(owner: Any, name: str) -> Any:
     """What is stored under the name, without binding it."""
     spaces = [vars(base) for base in owner.__mro__] if isinstance(owner, type) else [vars(owner)]
-    value = next((space[name] for space in spaces if name in space), None)
+    value: Any = next((space[name] for space in spaces if name in space), None)
     return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
 
 
@@ -215,7 +215,7 @@ class _Watch:
             else:
                 terms.extend(f"owner{n}.{key} is original{n}_{key}" for key in names)
         self._fixed = parameters
-        known = {key: _UNKNOWN for key in self._comparands({})}
+        known = dict.fromkeys(self._comparands({}), _UNKNOWN)
         signature = ", ".join((*parameters, *known))
         source = (
             f"def {name}({signature}):\n"
