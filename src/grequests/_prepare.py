@@ -40,15 +40,15 @@ _OCTET: Final = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"
 _PCHARS: Final = r"[A-Za-z0-9\-_~!$&'()*+,;=:@/.]"
 _WORD: Final = r"[A-Za-z0-9\-_~]+"
 #: URLs that preparation changes in nothing but an empty path: group 1 is scheme and authority,
-#: group 2 the target. No dot segments, no empty first segment.
+#: group 2 the target. No dot segments, no empty first segment, no empty query.
 PLAIN_URL: Final = re.compile(
     rf"(https?://(?:{_HOST})(?::(?!0)[0-9]{{1,5}})?)"
-    rf"(/(?!/)(?:(?!/\.){_PCHARS}|{_OCTET})*(?:\?(?:{_PCHARS}|\?|{_OCTET})*)?)?"
+    rf"(/(?!/)(?:(?!/\.){_PCHARS}|{_OCTET})*(?:\?(?:{_PCHARS}|\?|{_OCTET})+)?)?"
 )
 #: The simple case of the same, tried first: no look-ahead at each character.
 SIMPLE_URL: Final = re.compile(
     rf"(https?://{_LABEL}(?:\.{_LABEL})*(?::(?!0)[0-9]{{1,5}})?)"
-    rf"(/(?:{_WORD}(?:[./]{_WORD})*[./]?)?(?:\?{_PCHARS[:-1]}?]*)?)?"
+    rf"(/(?:{_WORD}(?:[./]{_WORD})*[./]?)?(?:\?{_PCHARS[:-1]}?]+)?)?"
 )
 _AUTHORITY: Final = re.compile(rf"(?:[^@/?#]*@)?(?:{_HOST})(?::[0-9]+)?")
 _MAX_PORT: Final = 65535
