@@ -70,9 +70,10 @@ def is_original(owner: Any, name: str) -> bool:
             return is_stock(value, home)
     elif isinstance(value, type):
         home = _home(value.__module__)
+        # ConnectionCls is the one name under which a class of another name may be found.
+        is_named = name in {value.__name__, "ConnectionCls"}
         if home is not None and getattr(home, value.__name__, None) is value:
-            # ConnectionCls is the one name under which a class of another name may be found.
-            return name in {value.__name__, "ConnectionCls"}
+            return is_named
     elif isinstance(value, _BUILTIN):
         # Functions of C cannot be imitated: wrappers are Python objects.
         return getattr(value, "__name__", None) == name
