@@ -197,7 +197,7 @@ class Call(Exchange):
         """Any other request: decide on the lane by the book."""
         request = self.request
         run = self.run
-        if type(request).send is not _plain_send:
+        if run.overrides is None and type(request).send is not _plain_send:
             self._spawn(self._run_overridden)
             return
         kwargs = dict(request.kwargs)

