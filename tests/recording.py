@@ -292,10 +292,10 @@ class Lanes:
         if ours is None:
             return None
         theirs = self.plain(make)
-        assert ours.wire == theirs.wire
-        assert ours.error == theirs.error
+        assert_same(ours.wire, theirs.wire)
+        assert_same(ours.error, theirs.error)
         assert_same(ours.response, theirs.response)
-        assert ours.jar == theirs.jar
+        assert_same(ours.jar, theirs.jar)
         return ours
 
     def _outcome(self, send: Callable[[], requests.Response], session: Any) -> Outcome:
@@ -433,7 +433,7 @@ def _plain_parts(response: requests.Response) -> dict[str, Any]:
 def assert_same(ours: Any, theirs: Any) -> None:
     """Equal part by part, so that a failure names the part."""
     if not (isinstance(ours, dict) and isinstance(theirs, dict)):
-        assert ours == theirs
+        assert ours == theirs, f"(ours, Requests'): {ours!r}, {theirs!r}"
         return
     different = {
         name: (ours.get(name), theirs.get(name))

@@ -82,6 +82,8 @@ def _session_reason(session: Session, url: str) -> str | None:
             return f"session {name}"
     if session.verify is None:  # Requests then verifies nothing
         return "session verify"
+    if session.cookies is None:  # its TypeError to raise
+        return "session cookies"
     try:
         adapter = session.get_adapter(url.lstrip())
     except ValueError:

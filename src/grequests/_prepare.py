@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from requests import Session
 from requests.cookies import RequestsCookieJar, cookiejar_from_dict, merge_cookies
+from requests.exceptions import InvalidJSONError
 from requests.hooks import default_hooks
 from requests.models import PreparedRequest
 from requests.sessions import merge_hooks, merge_setting
@@ -26,6 +27,7 @@ from urllib3.util.url import _encode_target, parse_url
 
 from ._lane import FRAMING
 from ._options import Options, RunContext, host_header
+from ._response import with_jar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +45,7 @@ _WORD: Final = r"[A-Za-z0-9\-_~]+"
 #: group 2 the target. No dot segments, no empty first segment, no empty query.
 PLAIN_URL: Final = re.compile(
     rf"(https?://(?:{_HOST})(?::(?!0)[0-9]{{1,5}})?)"
-    rf"(/(?!/)(?:(?!/\.){_PCHARS}|{_OCTET})*(?:\?(?:{_PCHARS}|\?|{_OCTET})+)?)?"
+    rf"(/(?![/.])(?:(?!/\.){_PCHARS}|{_OCTET})*(?:\?(?:{_PCHARS}|\?|{_OCTET})+)?)?"
 )
 #: The simple case of the same, tried first: no look-ahead at each character.
 SIMPLE_URL: Final = re.compile(
@@ -152,7 +154,11 @@ def _prepared_request(
         msg = "headers"
         raise NotPlainError(msg)
     _prepare_cookies(request, session, kwargs.get("cookies"))
-    request.prepare_body(kwargs.get("data") or {}, kwargs.get("files"), kwargs.get("json"))
+    try:
+        request.prepare_body(kwargs.get("data") or {}, kwargs.get("files"), kwargs.get("json"))
+    except InvalidJSONError:
+        with_jar(request)
+        raise
     auth = kwargs.get("auth")
     own_auth = session.auth if session is not None else None
     if options.trust_env and not auth and not own_auth:
@@ -167,10 +173,10 @@ def _prepared_request(
 
 def _merged_headers(session: Session | None, headers: Any) -> Mapping[str, str | bytes]:
     base = default_headers() if session is None else session.headers
-    if not headers:
+    if not headers and (session is None or base is None or None not in base.values()):
         return base
     merged: Mapping[str, str | bytes] = merge_setting(
-        headers, base, dict_class=CaseInsensitiveDict
+        headers or {}, base, dict_class=CaseInsensitiveDict
     )
     return merged
 

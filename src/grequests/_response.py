@@ -97,9 +97,7 @@ class Response(requests.Response):
             prepared.method = method
             prepared.url = self.url
             prepared.headers = headers.copy()
-        if prepared._cookies is None:  # noqa: SLF001
-            prepared._cookies = RequestsCookieJar()  # noqa: SLF001
-        return prepared  # type: ignore[no-any-return]
+        return with_jar(prepared)
 
     @lazy
     def cookies(self) -> RequestsCookieJar:  # type: ignore[override]
@@ -141,6 +139,16 @@ class Response(requests.Response):
 
 
 Response.__module__ = "grequests"
+
+
+def with_jar(prepared: PreparedRequest) -> PreparedRequest:
+    """A request for the user's eyes: its jar is there, empty if it was not needed so far.
+
+    `Session.send` puts the cookies of redirects into it.
+    """
+    if prepared._cookies is None:  # noqa: SLF001
+        prepared._cookies = RequestsCookieJar()  # noqa: SLF001
+    return prepared
 
 
 def parse_headers(head: bytes) -> OrderedDict[str, tuple[str, str]]:

@@ -28,6 +28,7 @@ from urllib3.exceptions import (
 )
 
 from ._engine import Failure, Phase
+from ._response import with_jar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +162,7 @@ IN_BODY: Final = frozenset({Phase.BODY, Phase.BODY_TIMEOUT})
 def body_error(error: Exception, request: PreparedRequest) -> Exception:
     """What `Response.iter_content` makes of a urllib3 exception."""
     made: Exception
+    with_jar(request)
     if isinstance(error, ProtocolError):
         made = requests_errors.ChunkedEncodingError(error, request=request)
     elif isinstance(error, ReadTimeoutError):
@@ -175,7 +177,7 @@ def body_error(error: Exception, request: PreparedRequest) -> Exception:
 
 def send_error(error: Exception, request: PreparedRequest) -> Exception:
     """What `HTTPAdapter.send` makes of a urllib3 exception."""
-    made = _send_error(error, request)
+    made = _send_error(error, with_jar(request))
     if made is not error:
         made.__cause__ = error
     return made
