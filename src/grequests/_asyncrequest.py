@@ -90,8 +90,16 @@ class AsyncRequest:
         Raises:
             AttributeError: the request has not failed.
         """
+        told: str | None = self.__dict__.get("_traceback")
+        if told is not None:
+            return told
         error = self.exception
         return "".join(tracebacks.format_exception(type(error), error, error.__traceback__))
+
+    @traceback.setter
+    def traceback(self, text: str) -> None:
+        # Subclasses that send in a way of their own set it, as `send` of 0.7 did.
+        self.__dict__["_traceback"] = text
 
     def send(self, **kwargs: Any) -> Self:
         """Send, wait for the answer and return the request itself.

@@ -44,12 +44,18 @@ def take(request: object, index: int) -> AsyncRequest:
         raise NotARequestError(index, request)
     if request._in_flight:  # noqa: SLF001
         raise RequestInFlightError(request.url, index)
-    fields = request.__dict__
-    if "response" in fields or "exception" in fields:  # it has been sent before
-        fields.pop("exception", None)
-        fields["response"] = None
+    forget_outcome(request)
     request._in_flight = True  # noqa: SLF001
     return request
+
+
+def forget_outcome(request: AsyncRequest) -> None:
+    """Make a request that has been sent before as it was then."""
+    fields = request.__dict__
+    if "response" in fields or "exception" in fields:
+        fields.pop("exception", None)
+        fields.pop("_traceback", None)
+        fields["response"] = None
 
 
 def calls(run: Run, requests: Iterable[Any]) -> Iterator[Call]:
@@ -90,9 +96,12 @@ def collect(
     Their outcomes are in the requests.
     """
     check_all(requests)
+    for request in requests:
+        # Else one that is not even started in time would show the outcome of the time before.
+        forget_outcome(request)
     if len(requests) == 1 and gtimeout is None:
         # In the caller's own greenlet, which is where thread-local mocks look for it.
-        send_one(requests[0], {"stream": stream})
+        _send_here(requests[0], Run(stream=stream))
         return
     for _ in iterate(requests, stream=stream, size=size, unread=math.inf, timeout=gtimeout):
         pass
@@ -150,15 +159,18 @@ class _OneSink:
 
 
 def send_one(request: AsyncRequest, overrides: dict[str, Any]) -> None:
-    """Send a request in this greenlet and return when it has ended."""
+    """Send a request in this greenlet and return when it has ended.
+
+    This is what `AsyncRequest.send` does, and never leads back there, as subclasses call it.
+    """
     stream = bool(overrides.get("stream"))
     rest = {name: value for name, value in overrides.items() if name != "stream"}
-    if type(request).send is not AsyncRequest.send and not rest:
-        request.send(stream=stream)
-        return
+    _send_here(request, Run(stream=stream, overrides=rest))
+
+
+def _send_here(request: AsyncRequest, run: Run) -> None:
     if request._in_flight:  # noqa: SLF001
         raise RequestInFlightError(request.url)
-    run = Run(stream=stream, overrides=rest or None)
     run.sink = sink = _OneSink()
     call = Call(run, take(request, 0), 0)
     call.run_here()

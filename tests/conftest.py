@@ -1,0 +1,127 @@
+"""What all tests share: a sealed environment, servers, certificates, and the checks for leaks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+import trustme
+
+import grequests
+from grequests._engine import current_engine
+from grequests._green_socket import in_thread
+from servers import Server, eventually
+
+_MEDDLING = (
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _sealed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's proxies, certificates and passwords."""
+    for name in _MEDDLING:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_idle_connections() -> Iterator[None]:
+    """Each test begins without connections."""
+    yield
+    grequests.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def https_server(authority: trustme.CA) -> Iterator[Server]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    with Server(context) as one:
+        yield one
+
+
+# Leaks
+
+
+@pytest.fixture(scope="session")
+def _frozen_heap() -> None:
+    """What is there before the first test need not be looked through after each."""
+    gc.collect()
+    gc.freeze()
+
+
+def live_greenlets() -> set[gevent.Greenlet]:
+    """Greenlets that have not ended."""
+    found = (each for each in gc.get_objects() if isinstance(each, gevent.Greenlet))
+    return {each for each in found if not each.dead}
+
+
+def live_watchers() -> list[Any]:
+    """Watchers that the event loop would call, referenced or not."""
+    spare = gevent.get_hub().loop.io(0, 1)
+    kind = type(spare).__mro__[1]
+    spare.close()
+    return [each for each in gc.get_objects() if isinstance(each, kind) and each.active]
+
+
+def descriptors() -> list[str]:
+    """What this process has open."""
+    links = []
+    for each in Path("/proc/self/fd").iterdir():
+        try:
+            links.append(os.readlink(each))
+        except OSError:
+            continue  # the listing's own
+    return sorted(links)
+
+
+def is_quiet() -> bool:
+    """Whether the engine has nothing under way."""
+    counts = current_engine().statistics()
+    return not (counts.open - counts.idle or counts.connecting or counts.waiting or counts.starved)
+
+
+@pytest.fixture
+def no_leaks(_frozen_heap: None) -> Iterator[None]:
+    """Nothing is left after a test: no request, connection, greenlet, watcher or descriptor.
+
+    To be asked for before any server, so that the servers' descriptors are closed by then.
+    """
+    current_engine()
+    in_thread(int)  # gevent's thread pools keep a watcher from their first use on
+    gevent.sleep(0)
+    greenlets, watchers, before = live_greenlets(), live_watchers(), descriptors()
+    yield
+    gevent.sleep(0)
+    assert is_quiet(), current_engine().statistics()
+    grequests.close()
+    assert current_engine().statistics().open == 0
+    gc.collect()
+    eventually(lambda: live_greenlets() <= greenlets, "the end of all greenlets")
+    eventually(lambda: len(live_watchers()) <= len(watchers), "all watchers to be closed")
+    eventually(lambda: descriptors() == before, "the descriptors to be closed")
