@@ -278,3 +278,240 @@ def test_any_request(lanes, method, url, kwargs, session):
 def test_any_keywords_at_a_plain_url(lanes, method, url, kwargs, session):
     lanes.server.default = Answer()
     lanes.compare(maker(session, method, url, kwargs))
+
+
+# --- responses -----------------------------------------------------------------------------------
+
+TEXT = ("käse " * 9).encode()
+
+
+def deflate(data: bytes, window: int) -> bytes:
+    deflater = zlib.compressobj(wbits=window)
+    return deflater.compress(data) + deflater.flush()
+
+
+def zstd(data: bytes) -> bytes:
+    return pytest.importorskip("backports.zstd").compress(data)
+
+
+def brotli(data: bytes) -> bytes:
+    return pytest.importorskip("brotli").compress(data)
+
+
+GZIP = gzip.compress(TEXT, mtime=0)
+CODED = {
+    "gzip": GZIP,
+    "gzip twice": GZIP + gzip.compress(b"more", mtime=0),
+    "gzip and rubbish": GZIP + b"rubbish",
+    "gzip and zeros": GZIP + bytes(20),
+    "gzip cut": GZIP[:-9],
+    "gzip broken": GZIP[:12] + b"\xff\xff" + GZIP[14:],
+    "gzip wrong sum": GZIP[:-8] + b"\0\0\0\0" + GZIP[-4:],
+    "empty gzip": gzip.compress(b"", mtime=0),
+    "zlib": deflate(TEXT, 15),
+    "raw deflate": deflate(TEXT, -15),
+    "deflate cut": deflate(TEXT, 15)[:-6],
+    "brotli": brotli(TEXT),
+    "brotli cut": brotli(TEXT)[:-3],
+    "zstd": zstd(TEXT),
+    "zstd twice": zstd(TEXT) + zstd(b"more"),
+    "zstd cut": zstd(TEXT)[:-3],
+    "gzip of zlib": gzip.compress(deflate(TEXT, 15), mtime=0),
+    "plain": TEXT,
+    "empty": b"",
+    "json": b'{"a": [1, null]}',
+    "utf-16": '{"a": 1}'.encode("utf-16"),
+    "lines": b"a\r\n\r\nb\n",
+}
+CODINGS = st.sampled_from(
+    [
+        *("gzip", "x-gzip", "GZIP", " gzip ", "deflate", "br", "zstd", "deflate, gzip", "gzip,deflate"),
+        *("identity", "", "unknown", "gzip, gzip", "gzip;q=1", ",gzip", "gzip, ", "compress", "br, gzip"),
+    ]
+)
+STATUS_LINES = st.sampled_from(
+    [
+        *["HTTP/1.1 200 OK"] * 4,
+        *("HTTP/1.1 404 Not Found", "HTTP/1.1 500 ", "HTTP/1.1 201", "HTTP/1.0 200 OK"),
+        *("HTTP/1.1 200 Tr\xe8s bien", "HTTP/1.1 299 a  b ", "HTTP/1.1 204 No Content"),
+        *("HTTP/1.1 304 Not Modified", "HTTP/1.1 205 Reset", "HTTP/1.1 999 Odd", "HTTP/1.0 404 No"),
+        *("HTTP/1.1 206 Partial", "HTTP/1.1 416 Range", "HTTP/1.1 300 Choices", "HTTP/1.1 503 Busy"),
+    ]
+)
+RESPONSE_LINES = st.sampled_from(
+    [
+        *("Content-Type: text/html", "Content-Type: text/html; charset=utf-16", "content-type: x/y"),
+        *("Content-Type: application/json", "Content-Type: text/plain;charset='latin-1'", "X-A: 1"),
+        *("Content-Type: text/plain; charset=nonsense", "Content-Type:", "x-a: 2", "X-A:3", "X-A:"),
+        *("X-B: \t spaced \t ", "X-C: one,\r\n two", "X-C: one\r\n\t \ttwo\r\n three", "X-D: caf\xe9"),
+        *("X-E: a:b", "Link: <http://a/>; rel=next, <b>; rel='last'", "Link: <c>", "Connection: close"),
+        *("Connection: keep-alive", "connection: Close", "Keep-Alive: timeout=5", "Server: x"),
+        *("Set-Cookie: a=1", "Set-Cookie: b=2; path=/x", "set-cookie: c=3; HttpOnly", "Date: x"),
+        *("Retry-After: 3", "ETag: \"x\"", "Location: /elsewhere", "Vary: *", "X_under: 1", "X-F: \x7f"),
+        *("Set-Cookie2: d=4; version=1", "X-G: \xc3\xa9", "X-H: \"a, b\", c", "Upgrade: h2c", "!#$: 1"),
+    ]
+)
+FRAMINGS = st.sampled_from(["length", "length", "chunked", "chunks", "close", "both", "twice"])
+INTERIM = st.sampled_from(
+    [
+        *[b""] * 6,
+        # Not 102 and 103: http.client takes them for the answer (see test_response.py).
+        *(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 \r\nX: 1\r\n\r\n" * 2),
+    ]
+)
+CUTS = st.one_of(st.just(()), st.lists(st.floats(0, 1), max_size=3).map(tuple))
+
+
+def bodiless(method: str, line: str) -> bool:
+    return method == "HEAD" or line[9:12] in ("204", "304")
+
+
+def build_response(
+    method: str, line: str, lines: list[str], coding: str | None, body: bytes, framing: str
+) -> bytes:
+    lines = [line, *lines]
+    if coding is not None:
+        lines.append(f"Content-Encoding: {coding}")
+    if framing in ("length", "both", "twice"):
+        lines.append(f"Content-Length: {len(body)}")
+    if framing == "twice":
+        lines.append("X-Last: 1")
+    if framing in ("chunked", "chunks"):
+        lines.append("Transfer-Encoding: chunked")
+        size = max(len(body), 1) if framing == "chunked" else 7
+        pieces = [body[at : at + size] for at in range(0, len(body), size)]
+        body = b"".join(b"%x;x=y\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+        body += b"0\r\n\r\n" if framing == "chunked" else b"000\r\nX-Trailer: 1\r\n\r\n"
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return head if bodiless(method, line) else head + body
+
+
+@cases(500)
+@given(
+    method=st.sampled_from(["GET", "GET", "GET", "POST", "HEAD", "DELETE", "OPTIONS"]),
+    line=STATUS_LINES, lines=st.lists(RESPONSE_LINES, max_size=5),
+    coding=st.one_of(st.none(), st.none(), CODINGS), body=st.sampled_from(sorted(CODED)),
+    framing=FRAMINGS, interim=INTERIM, cuts=CUTS, with_session=st.booleans(),
+    kwargs=st.sampled_from([{}, {}, {"allow_redirects": False}, {"hooks": {"response": mark}}]),
+)  # fmt: skip
+def test_any_response(
+    lanes, method, line, lines, coding, body, framing, interim, cuts, with_session, kwargs
+):
+    data = interim + build_response(method, line, lines, coding, CODED[body], framing)
+    close = framing == "close" or line.startswith("HTTP/1.0") or "lose" in str(lines)
+    lanes.server.default = Answer(data, close=close, cuts=cuts)
+    session = {} if with_session else None
+    lanes.compare(maker(session, method, "http://example.test/x/y", kwargs))
+
+
+CODING_CASES = [(coding, body) for coding in ("gzip", "deflate", "br", "zstd") for body in CODED]
+
+
+@pytest.mark.parametrize(("coding", "body"), CODING_CASES)
+def test_every_coding_on_every_body(lanes, coding, body):
+    data = build_response("GET", "HTTP/1.1 200 OK", [], coding, CODED[body], "length")
+    lanes.server.default = Answer(data)
+    assert lanes.compare(maker(None, "GET", "http://example.test/", {})) is not None
+
+
+# --- cookies -------------------------------------------------------------------------------------
+
+COOKIE_NAMES = st.sampled_from(["a", "b", "a b", "", "ä", "$Version", "__Host-x", "expires"])
+COOKIE_VALUES = st.sampled_from(["1", "", '"q"', '"a;b"', "x=y", "a b", "\xe9", "%20", '"', "a,b"])
+ATTRIBUTES = st.sampled_from(
+    [
+        *("Path=/", "path=/x", "Path=/other", "path", "Domain=example.test", "domain=.example.test"),
+        *("Domain=test", "Domain=other.test", "Domain=", "Max-Age=100000", "max-age=0", "Max-Age=-1"),
+        *("Max-Age=x", "Expires=Wed, 09 Jun 2099 10:18:14 GMT", "expires=Thu, 01 Jan 1970 00:00:00 GMT"),
+        *("Expires=Wednesday, 09-Jun-99 10:18:14 GMT", "expires=nonsense", "Secure", "HttpOnly"),
+        *("SameSite=Lax", "version=1", "Port", 'Port="80,81"', "Comment=x", "", "Discard", "domain=a.test"),
+    ]
+)
+SET_COOKIES = st.builds(
+    lambda name, value, attributes: "; ".join([f"{name}={value}", *attributes]),
+    COOKIE_NAMES, COOKIE_VALUES, st.lists(ATTRIBUTES, max_size=3),
+)  # fmt: skip
+COOKIE_LINES = st.one_of(
+    SET_COOKIES, SET_COOKIES, st.sampled_from(["a", ";", "=", "a=1, b=2", "a=1; b=2, c=3; path=/"])
+)
+
+
+@cases(200)
+@given(
+    first=st.lists(COOKIE_LINES, min_size=1, max_size=3),
+    second=st.lists(COOKIE_LINES, max_size=2),
+    status=st.sampled_from([200, 302, 307]),
+    location=st.sampled_from(["/x/y", "/", "http://a.example.test/x", "http://other.test/", "//x.test:81"]),
+    session=st.sampled_from([None, {}, {"cookies": jar_of({"a": "old", "b": "old"})}]),
+    own=st.one_of(st.just({}), COOKIES),
+)  # fmt: skip
+def test_any_set_cookie(lanes, first, second, status, location, session, own):
+    def answer(request: bytes) -> Answer:
+        begins = request.startswith(b"GET /begin ")
+        lines = [f"HTTP/1.1 {status if begins else 200} Whatever", "Content-Length: 0"]
+        lines += [f"Set-Cookie: {cookie}" for cookie in (first if begins else second)]
+        if begins and status != 200:
+            lines.append(f"Location: {location}")
+        return Answer("\r\n".join([*lines, "", ""]).encode("latin-1"))
+
+    lanes.server.default = answer
+    kwargs = {"cookies": own} if own else {}
+    assert lanes.compare(maker(session, "GET", "http://example.test/begin", kwargs)) is not None
+
+
+# --- redirects -----------------------------------------------------------------------------------
+
+LOCATIONS = st.one_of(
+    st.sampled_from(
+        [
+            *("/1", "/2", "/3", "2", "../2", "./3?x=y", "?q", "#frag", "/2#frag", "//b.test/2", "", "/"),
+            *("http://example.test/2", "http://example.test:80/2", "http://example.test:81/2", "/a b"),
+            *("http://b.test/2", "https://example.test/2", "HTTP://EXAMPLE.test/3", "http:/2", "http:2"),
+            *("ftp://example.test/", "file:///etc/passwd", "mailto:x", "javascript:x", "http://", "///x"),
+            *("/\xc3\xa4", "/\xe4", "http://b\xc3\xbc.test/2", "http://u:p@b.test/2", "http://[::1]/2"),
+            *("http://[", "http://b.test:x/", "http://b.test:99999/", "/%zz", "/%7e%2f", " /2", "/2\t"),
+            *("http:///2", "http://b..test/", "http://.b.test/", "/2?a=b&c=%20d", "/2;p", "\\2", "//"),
+            *("/1/../2", "http://b.test", "http://b.test?x", "http://b.test#y", "http://@b.test/"),
+        ]
+    ),
+    st.sampled_from(["/1", "/2", "/3", "http://b.test/1", "http://example.test/2"]),
+)
+REDIRECTING = st.sampled_from([301, 302, 303, 307, 308, 300, 304, 201])
+EXTRAS = st.sampled_from(
+    [[], [], ["Set-Cookie: r=1"], ["Connection: close"], ["Content-Encoding: gzip"], ["Location: /3"]]
+)
+HOPS = st.fixed_dictionaries(
+    {"status": REDIRECTING, "location": LOCATIONS, "extra": EXTRAS, "body": st.sampled_from([b"", b"moved"])}
+)
+
+
+@cases(500)
+@given(
+    method=st.sampled_from(["GET", "GET", "POST", "HEAD", "PUT", "DELETE", "PATCH"]),
+    fragment=st.sampled_from(["", "#start"]),
+    hops=st.lists(HOPS, min_size=1, max_size=3),
+    session=st.one_of(st.none(), SESSIONS),
+    kwargs=st.fixed_dictionaries(
+        {},
+        optional={
+            "allow_redirects": st.booleans(), "auth": st.just(("u", "p")), "data": st.just({"a": "b"}),
+            "headers": st.sampled_from([{"Cookie": "x=y"}, {"Host": "h.test"}, {"Authorization": "z"}]),
+            "cookies": COOKIES, "hooks": st.just({"response": mark}),
+            "files": st.just({"f": ("n", b"x")}), "json": st.just([1]),
+        },
+    ),
+)  # fmt: skip
+def test_any_redirects(lanes, method, fragment, hops, session, kwargs):
+    def answer(request: bytes) -> Answer:
+        number = len(lanes.server.requests)
+        if number > len(hops):
+            return Answer()
+        hop = hops[number - 1]
+        body = b"" if method == "HEAD" or hop["status"] == 304 else hop["body"]
+        lines = [f"HTTP/1.1 {hop['status']} Go", f"Location: {hop['location']}", *hop["extra"]]
+        lines += [f"Content-Length: {len(body)}", "", ""]
+        close = "Connection: close" in hop["extra"]
+        return Answer("\r\n".join(lines).encode("latin-1") + body, close=close)
+
+    lanes.server.default = answer
+    lanes.compare(maker(session, method, f"http://example.test/start{fragment}", kwargs))
