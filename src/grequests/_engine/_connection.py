@@ -67,6 +67,7 @@ class Connection:
 
     __slots__ = (
         "_chunk",
+        "_encrypt",
         "_outgoing",
         "_poll",
         "_receive",
@@ -90,6 +91,7 @@ class Connection:
         self.served = 0
         self.closed = False
         self._chunk = SMALL_CHUNK
+        self._encrypt: Callable[[bytes], bytes] | None = None
         self._sock = sock
         self._receive: Callable[[int], bytes] = sock.recv
         self._send: Callable[[Any], int] = sock.send
@@ -124,7 +126,17 @@ class Connection:
             self.origin.engine.deadlines.watch(self, monotonic() + timeout)
         else:
             self.deadline = NEVER
-        self._write(exchange.wire)
+        wire = exchange.wire if self._encrypt is None else self._encrypt(exchange.wire)
+        try:
+            count = self._send(wire)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            # The server may have answered before it closed: the read will tell.
+            return
+        if count < len(wire):
+            self._outgoing = memoryview(wire)[count:]
+            self._watch(READ | WRITE)
 
     def abort(self) -> None:
         """Close, and forget the exchange without telling it."""
@@ -152,18 +164,6 @@ class Connection:
         self._fail(Failure(phase, TimeoutError("timed out"), sent=True))
 
     # Sending
-
-    def _write(self, data: bytes) -> None:
-        try:
-            count = self._send(data)
-        except BlockingIOError:
-            count = 0
-        except OSError:
-            # The server may have answered before it closed: the read will tell.
-            return
-        if count < len(data):
-            self._outgoing = memoryview(data)[count:]
-            self._watch(READ | WRITE)
 
     def _watch(self, events: int) -> None:
         watcher = self._watcher
@@ -200,32 +200,31 @@ class Connection:
 
     def _on_readable(self) -> None:
         try:
-            self._read()
-        except OSError as error:
-            self._broken(error)
-        except HTTPException as error:
-            self._fail(Failure(self._phase(), error, sent=True))
+            reader = self.reader
+            size = self._chunk
+            if reader.wanted > LARGE_CHUNK:
+                size = LARGE_CHUNK
+                if _allocator.is_cold:
+                    _allocator.warm_up()
+            data = self._receive(size)
+            exchange = self.exchange
+            if exchange is None or not data:
+                self._on_end()
+                return
+            if len(data) == size and size < CHUNK:
+                self._chunk = CHUNK
+            if reader.feed(data):
+                self._finish(exchange, reader)
+            else:
+                self._go_on(exchange)
         except Exception as error:  # noqa: BLE001 - gevent would swallow it
-            self._fail(Failure(self._phase(), error, sent=True))
+            self._on_error(error)
 
-    def _read(self) -> None:
-        reader = self.reader
-        size = self._chunk
-        if reader.wanted > LARGE_CHUNK:
-            size = LARGE_CHUNK
-            if _allocator.is_cold:
-                _allocator.warm_up()
-        data = self._receive(size)
-        exchange = self.exchange
-        if exchange is None or not data:
-            self._on_end()
-            return
-        if len(data) == size and size < CHUNK:
-            self._chunk = CHUNK
-        if reader.feed(data):
-            self._finish(exchange, reader)
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._broken(error)
         else:
-            self._go_on(exchange)
+            self._fail(Failure(self._phase(), error, sent=True))
 
     def _go_on(self, exchange: Exchange) -> None:
         """More is to come: the timeout counts from now."""
@@ -252,7 +251,7 @@ class Connection:
             exchange.head_at = now
         status = reader.status
         head = reader.head
-        body = reader.body
+        body = reader.take_body()
         exchange.connection = None
         self.exchange = None
         self.served += 1
@@ -306,8 +305,9 @@ class TLSConnection(Connection):
     __slots__ = ("_tls",)
 
     def __init__(self, origin: Origin, sock: _socket.socket, tls: TLSSession) -> None:
-        self._tls = tls
         super().__init__(origin, sock)
+        self._tls = tls
+        self._encrypt = tls.encrypt
 
     def close(self) -> None:
         if not self.closed and self.served and not self._tls.closed:
@@ -315,9 +315,6 @@ class TLSConnection(Connection):
             if ticket is not None:
                 self.origin.ticket = ticket
         super().close()
-
-    def _write(self, data: bytes) -> None:
-        super()._write(self._tls.encrypt(data))
 
     def is_silent(self) -> bool:
         if not self._poll(0):
@@ -328,22 +325,26 @@ class TLSConnection(Connection):
             data = self._receive(CHUNK)
             if not data:
                 return False
-            self._tls.feed(data)
-            return not self._tls.decrypt() and not self._tls.closed
+            return not self._tls.decrypt(data) and not self._tls.closed
         except OSError:
             return False
 
-    def _read(self) -> None:
-        wire = self._receive(CHUNK)
-        tls = self._tls
-        if wire:
-            tls.feed(wire)
-        exchange = self.exchange
+    def _on_readable(self) -> None:
         try:
-            data = tls.decrypt() if wire else b""
+            self._read()
         except ssl.SSLError as error:
             self._fail_tls(error)
-            return
+        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+            self._on_error(error)
+
+    def _read(self) -> None:
+        size = self._chunk
+        wire = self._receive(size)
+        if len(wire) == size:
+            self._chunk = CHUNK
+        tls = self._tls
+        exchange = self.exchange
+        data = tls.decrypt(wire) if wire else b""
         if exchange is None:
             if not wire or data or tls.closed:
                 self.origin.on_idle_closed(self)

@@ -70,22 +70,22 @@ class ResponseReader:
     """Reads the responses of one connection, one at a time.
 
     Call `expect` before each request, `feed` with what arrived until it returns True, `end` when
-    the stream ended. Then `status`, `head` (status line and header lines, without the blank line),
-    `body` and `reusable` hold the response.
+    the stream ended. `wanted` is how many bytes of a long body are still to come, or negative.
+    Then `status`, `head` (status line and header lines, without the blank line),
+    `take_body()` and `reusable` tell the response.
 
     Example:
         >>> reader = ResponseReader()
         >>> reader.expect("GET")
         >>> reader.feed(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
         True
-        >>> reader.status, reader.body, reader.reusable
+        >>> reader.status, reader.take_body(), reader.reusable
         (200, b'hi', True)
     """
 
     __slots__ = (
         "_chunks",
         "_count",
-        "_direct",
         "_interim",
         "_is_head",
         "_mended",
@@ -97,6 +97,7 @@ class ResponseReader:
         "on_body",
         "reusable",
         "status",
+        "wanted",
     )
 
     def __init__(self) -> None:
@@ -107,7 +108,7 @@ class ResponseReader:
         self._is_head = False
         self._partial: bytearray | None = None
         self._received = 0
-        self._direct = _BY_PARSER
+        self.wanted = _BY_PARSER
         self._interim = 0
         self._count = 0
         self._mended = False
@@ -144,20 +145,14 @@ class ResponseReader:
         """Whether any byte of the response has arrived."""
         return self._received > 0
 
-    @property
-    def body(self) -> bytes:
-        """The body as it came, content codings still on it. Reading it empties the reader."""
+    def take_body(self) -> bytes:
+        """The body as it came, content codings still on it. It is not kept here any longer."""
         chunks = self._chunks
         if len(chunks) == 1:
             return chunks.pop()
         whole = b"".join(chunks)
         chunks.clear()
         return whole
-
-    @property
-    def wanted(self) -> int:
-        """How many bytes the rest of the body has, or 0 while that is unknown or small."""
-        return max(self._direct, 0)
 
     def feed(self, data: bytes) -> bool:
         """Take bytes from the server.
@@ -168,8 +163,8 @@ class ResponseReader:
         Raises:
             http.client.HTTPException: what came is not HTTP/1.x or breaks a bound.
         """
-        if self._direct != _BY_PARSER:
-            return self._feed_direct(data) if self._direct >= 0 else self._feed_mended(data)
+        if self.wanted != _BY_PARSER:
+            return self._feed_direct(data) if self.wanted >= 0 else self._feed_mended(data)
         before = self._received
         self._received = before + len(data)
         if self.head is None:
@@ -206,7 +201,7 @@ class ResponseReader:
             raise BadStatusLine(_first_line(bytes(self._partial or b"")))
         if _CHUNKED.search(self.head) or _CONTENT_LENGTH.search(self.head):
             expected = self._expected_length()
-            body = self.body
+            body = self.take_body()
             raise IncompleteRead(body, None if expected is None else expected - len(body))
         self.status = self._status()
         self.complete = True
@@ -304,18 +299,18 @@ class ResponseReader:
         missing = expected - sum(map(len, self._chunks))
         if missing > BYPASS:
             self.status = self._status()
-            self._direct = missing
+            self.wanted = missing
 
     def _feed_direct(self, data: bytes) -> bool:
         self._received += len(data)
-        missing = self._direct - len(data)
+        missing = self.wanted - len(data)
         if missing > 0:
-            self._direct = missing
+            self.wanted = missing
             self._chunks.append(data)
             return False
         self.reusable = missing == 0 and self._parser.should_keep_alive()  # type: ignore[union-attr]
         self._chunks.append(data if missing == 0 else data[:missing])
-        self._direct = _BY_PARSER
+        self.wanted = _BY_PARSER
         self._parser = None
         self.complete = True
         return True
@@ -366,7 +361,7 @@ class ResponseReader:
             return False
         self._mended = True
         self._partial = bytearray()
-        self._direct = _BY_MENDER
+        self.wanted = _BY_MENDER
         self.head = None
         self._feed_mended(seen)
         return True
@@ -382,7 +377,7 @@ class ResponseReader:
                 raise LineTooLong(msg)
             return False
         head = _FOLD.sub(b" ", _ANY_LINE_END.sub(b"\r\n", partial[: match.start()]))
-        self._direct = _BY_PARSER
+        self.wanted = _BY_PARSER
         self._partial = None
         self._received = 0
         self._parser = HttpResponseParser(_HeadSink(self) if self._is_head else self)

@@ -141,10 +141,11 @@ def _refuse_password() -> str:
 class TLSSession:
     """One TLS connection between two byte streams in memory.
 
-    `feed` takes what came from the peer, `drain` gives what must be sent to it.
+    For the handshake `feed` takes what came from the peer and `drain` gives what must be sent to
+    it; afterwards `encrypt` and `decrypt` are all there is.
     """
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "_read", "closed")
+    __slots__ = ("_drain", "_feed", "_incoming", "_object", "_outgoing", "_read", "_write", "closed")
 
     def __init__(
         self, made: ssl.SSLContext, host: str, resume: ssl.SSLSession | None = None
@@ -154,7 +155,12 @@ class TLSSession:
         self._object = made.wrap_bio(
             self._incoming, self._outgoing, server_hostname=host, session=resume
         )
-        self._read: Callable[[int], bytes] = self._object.read
+        # The C object under ssl.SSLObject: one Python frame less for each record.
+        inner = getattr(self._object, "_sslobj", self._object)
+        self._read: Callable[[int], bytes] = inner.read
+        self._write: Callable[[bytes], int] = inner.write
+        self._feed: Callable[[bytes], int] = self._incoming.write
+        self._drain: Callable[[], bytes] = self._outgoing.read
         self.closed = False
 
     @property
@@ -188,15 +194,16 @@ class TLSSession:
 
     def encrypt(self, data: bytes) -> bytes:
         """Plain bytes in, wire bytes out."""
-        self._object.write(data)
-        return self._outgoing.read()
+        self._write(data)
+        return self._drain()
 
-    def decrypt(self) -> bytes:
-        """All plain bytes there are. Sets `closed` once the peer has said goodbye.
+    def decrypt(self, wire: bytes) -> bytes:
+        """Wire bytes in, all plain bytes there are out. Sets `closed` at the peer's goodbye.
 
         Raises:
             ssl.SSLError: the records are not what they should be.
         """
+        self._feed(wire)
         try:
             data = self._read(RECORD)
         except ssl.SSLWantReadError:
