@@ -28,7 +28,7 @@ from ._lane import general_reason
 from ._options import NO_RETRIES, Options, RunContext
 from ._prepare import SIMPLE_URL, NotPlainError, Prepared, address, prepare
 from ._redirect import REDIRECTS, NoSession, check_length, next_request
-from ._response import Response
+from ._response import Response, with_jar
 from ._templates import Entry, Templates
 from ._translate import IN_BODY, Fault, body_error, pool_of, send_error
 
@@ -259,7 +259,11 @@ class Call(Exchange):
             self._on_any_response(status, head, body)
             return
         if _CODED.search(head):
-            body = decode_body(head, body)
+            try:
+                body = decode_body(head, body)
+            except ContentDecodingError as error:
+                self._fail(self._with_request(error))
+                return
         response = _new_response(Response)
         response.status_code = status
         response._content = body  # noqa: SLF001
@@ -315,12 +319,19 @@ class Call(Exchange):
         try:
             response._content = decode_body(response._head, response._content)  # type: ignore[arg-type]  # noqa: SLF001
         except ContentDecodingError as error:
-            return error
+            return self._with_request(error)
         return None
+
+    def _with_request(self, error: ContentDecodingError) -> ContentDecodingError:
+        error.request = with_jar(self._prepared_request())
+        return error
 
     def _settle(self, response: Any, undecodable: Exception | None) -> None:
         """After the hooks: cookies, redirects, outcome, in the order of `Session.send`."""
         self._keep_cookies(response)
+        if undecodable is not None and response.is_redirect and response.headers["location"]:
+            response._content = b""  # noqa: SLF001 - Requests reads on without looking
+            undecodable = None
         if self._options.allow_redirects and response.is_redirect:
             self._follow(response)
         elif undecodable is not None:

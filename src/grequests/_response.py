@@ -121,9 +121,14 @@ class Response(requests.Response):
         from ._redirect import next_request  # noqa: PLC0415 - needs this module
 
         options = self._source[2]
-        if options.allow_redirects or not self.is_redirect:
+        # In Requests all but the first response of a chain know where they lead.
+        if not self.is_redirect or (options.allow_redirects and not self.history):
             return None
-        return next_request(self, options)
+        history = self.history
+        try:
+            return next_request(self, options)
+        finally:
+            self.history = history
 
     def close(self) -> None:
         """Nothing to release: the body is here and the connection was returned with it."""

@@ -183,6 +183,8 @@ class Scheduler:
     def interrupt(self, error: BaseException) -> None:
         """Something that is no outcome (KeyboardInterrupt, SystemExit) has to reach the reader."""
         self._error = error
+        self._over = True
+        self._finished.clear()
         self._wake_reader()
 
     def _readmit(self, job: Job) -> None:
@@ -190,7 +192,7 @@ class Scheduler:
         self._ready.append(job)
         if self._waiting_feeder is not None:
             self._wake_feeder()
-        elif self._exhausted:
+        elif self._exhausted and self._feeder.dead:
             # The feeder has gone home: slots are free by the time its last jobs come back.
             self._feeder = gevent.Greenlet(self._feed_ready)
             self._feeder.start()
@@ -214,10 +216,17 @@ class Scheduler:
                     self._wait_for_slot()
         except gevent.GreenletExit:
             pass
-        except BaseException as error:  # noqa: BLE001 - it belongs to the reader
+        except Exception as error:  # noqa: BLE001 - it belongs to the reader
             self._error = error
-        self._exhausted = True
-        self._feed_ready()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the reader
+            self.interrupt(error)
+        finally:
+            self._exhausted = True
+            close = getattr(self._jobs, "close", None)
+            if close is not None:
+                close()
+        if not self._over:
+            self._feed_ready()
 
     def _feed_ready(self) -> None:
         while self._ready and not self._over:

@@ -11,8 +11,9 @@ on top of it stand the rules llhttp leaves to its user:
 * llhttp never ends a message at the end of the stream: whether that end was legal is decided here
   (RFC 9112 section 8).
 * Headers are bounded in size and number, and nothing is allocated because a header promised it.
-* Two things that llhttp refuses and RFC 9112 lets a client mend are mended, as `http.client` does:
-  folded header lines become one line (section 5.2), a bare LF ends a line (section 2.2).
+* Things that llhttp refuses and RFC 9112 lets a client mend are mended, as `http.client` does:
+  folded header lines become one line (section 5.2), a bare LF ends a line (section 2.2), control
+  characters in a header's value stay there. Such a connection is not used again.
 """
 
 from __future__ import annotations
@@ -350,13 +351,21 @@ class ResponseReader:
             seen = self.head or bytes(self._partial or data)
             if not seen.startswith(b"HTTP/"):
                 raise BadStatusLine(_first_line(seen)) from error
+            if self.head is not None and not _is_head(self.head):
+                self.head = None
             raise MalformedResponse(str(error)) from error
 
     def _mend(self, data: bytes) -> bool:
-        """Set out to put the head into the form that llhttp takes, and read it again."""
-        if self._mended or (self.head is not None and self._received != len(data)):
+        """Set out to put the head into a form that llhttp takes, and read it again."""
+        if self._mended:
             return False
-        seen = data if self.head is not None else bytes(self._partial or b"")
+        if self.head is None:
+            seen = bytes(self._partial or b"")
+        else:
+            rest = self._received - len(self.head) - len(_BLANK_LINE)  # of the body, all in `data`
+            if rest > len(data):
+                return False
+            seen = self.head + _BLANK_LINE + data[len(data) - rest :]
         if not seen.startswith(b"HTTP/"):
             return False
         self._mended = True
@@ -381,6 +390,8 @@ class ResponseReader:
         self._partial = None
         self._received = 0
         self._parser = HttpResponseParser(_HeadSink(self) if self._is_head else self)
+        # Control characters in values, which http.client takes as well.
+        self._parser.set_dangerous_leniencies(lenient_headers=True)
         self.feed(head + _BLANK_LINE + bytes(partial[match.end() :]))
         self.reusable = False
         return self.complete
@@ -410,6 +421,22 @@ def _asks_to_stay(head: bytes) -> bool:
 def _is_interim(head: bytes) -> bool:
     parts = head.split(b" ", 2)
     return len(parts) > 1 and len(parts[1]) == 3 and parts[1][:1] == b"1" and parts[1] != b"101"  # noqa: PLR2004
+
+
+class _EndOfHead:
+    """Stops llhttp at the end of a head."""
+
+    def on_headers_complete(self) -> None:
+        raise _HeadOfHead
+
+
+def _is_head(head: bytes) -> bool:
+    """Whether llhttp has no objection to a head by itself."""
+    try:
+        HttpResponseParser(_EndOfHead()).feed_data(head + _BLANK_LINE)
+    except HttpParserError as error:
+        return isinstance(error.__context__, _HeadOfHead)
+    return True
 
 
 def _first_line(data: bytes) -> str:
