@@ -288,7 +288,7 @@ def test_a_mock_of_session_request_answers():
     response.status_code, response._content = 200, b"mocked"
     with mock.patch.object(requests.Session, "request", return_value=response) as request:
         assert flood(2, "http://mocked.invalid/", timeout=3) == ["mocked"] * 2
-    request.assert_called_with(method="GET", url="http://mocked.invalid/", timeout=3)
+    request.assert_called_with("GET", "http://mocked.invalid/", timeout=3)
 
 
 def test_a_session_that_is_a_mock_answers():

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import gevent
 import requests
@@ -28,7 +29,7 @@ from ._green_dial import enter, leave
 from ._green_pool import drop_inherited, green_manager
 from ._green_socket import in_thread
 
-__all__ = ["close", "perform", "shared_adapter"]
+__all__ = ["close", "perform", "perform_prepared", "shared_adapter"]
 
 #: Origins whose idle connections are kept, and how many for each.  An idle connection is a
 #: descriptor; the default limit of a process is 1,024 of them.
@@ -37,6 +38,9 @@ _IDLE_PER_ORIGIN = 100
 
 #: Adapters that answer without a network, from packages whose mocks look at their caller's thread.
 _NEVER_BLOCK = ("requests_mock", "responses")
+
+#: Sends through the session it is given.
+_Send = Callable[[Any], requests.Response]
 
 _pid = os.getpid()
 _shared: HTTPAdapter | None = None
@@ -60,13 +64,30 @@ def perform(
     Raises:
         What `session.request` raises, unchanged.
     """
+    return _inside(
+        session, url, kwargs.get("auth"), lambda used: used.request(method, url, **kwargs)
+    )
+
+
+def perform_prepared(
+    session: requests.Session | None, request: requests.PreparedRequest, kwargs: dict[str, Any]
+) -> requests.Response:
+    """Send a prepared request in the same way; `kwargs` are those of `Session.send`.
+
+    Raises:
+        What `session.send` raises, unchanged.
+    """
+    return _inside(session, request.url, None, lambda used: used.send(request, **kwargs))
+
+
+def _inside(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response:
     if os.getpid() != _pid:
         _after_fork()
     token = enter()
     try:
         if _recorded or _is_recorded():
-            return _send_recorded(session, method, url, kwargs)
-        return _send(session, method, url, kwargs)
+            return _send_recorded(session, url, auth, send)
+        return _send(session, url, auth, send)
     finally:
         leave(token)
 
@@ -82,9 +103,7 @@ def _is_recorded() -> bool:
     return HTTPConnectionPool.ConnectionCls.__module__.startswith("vcr.")
 
 
-def _send_recorded(
-    session: Any, method: str, url: Any, kwargs: dict[str, Any]
-) -> requests.Response:
+def _send_recorded(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response:
     """One request at a time: vcrpy takes its hooks off, for all, while it records one.
 
     So `_is_recorded` is no answer while one is on its way, hence the count.
@@ -93,7 +112,7 @@ def _send_recorded(
     _recorded += 1
     try:
         with _one_at_a_time:
-            return _send(session, method, url, kwargs)
+            return _send(session, url, auth, send)
     finally:
         _recorded -= 1
 
@@ -101,26 +120,24 @@ def _send_recorded(
 # --- sending -------------------------------------------------------------------------------------
 
 
-def _send(session: Any, method: str, url: Any, kwargs: dict[str, Any]) -> requests.Response:
+def _send(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response:
     if session is None:
-        return _perform_alone(method, url, kwargs)
-    return _perform(session, method, url, kwargs)
+        return _perform_alone(url, auth, send)
+    return _perform(session, url, auth, send)
 
 
-def _perform(session: Any, method: str, url: Any, kwargs: dict[str, Any]) -> requests.Response:
+def _perform(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response:
     adapters = _adapters(session)
     for adapter in adapters.values():
         _green_adapter(adapter)
-    _green_auth(kwargs.get("auth"))
+    _green_auth(auth)
     _green_auth(getattr(session, "auth", None))
     if _blocks(adapters, url):
-        response = in_thread(lambda: session.request(method=method, url=url, **kwargs))
-    else:
-        response = session.request(method=method, url=url, **kwargs)
-    return cast("requests.Response", response)
+        return in_thread(lambda: send(session))
+    return send(session)
 
 
-def _perform_alone(method: str, url: Any, kwargs: dict[str, Any]) -> requests.Response:
+def _perform_alone(url: Any, auth: Any, send: _Send) -> requests.Response:
     """As `requests.request` does it, with connections that outlive the session."""
     # Looked up each time: requests-cache and others put their own class there.
     session = requests.sessions.Session()
@@ -130,7 +147,7 @@ def _perform_alone(method: str, url: Any, kwargs: dict[str, Any]) -> requests.Re
         if type(adapter) is HTTPAdapter:
             adapters[prefix] = shared
     try:
-        return _perform(session, method, url, kwargs)
+        return _perform(session, url, auth, send)
     finally:
         if type(session) is not requests.Session:
             _close_all_but(shared, session, adapters)
