@@ -118,7 +118,7 @@ def no_leaks(_frozen_heap: None) -> Iterator[None]:
     greenlets, watchers, before = live_greenlets(), live_watchers(), descriptors()
     yield
     gevent.sleep(0)
-    assert is_quiet(), current_engine().statistics()
+    eventually(is_quiet, "the engine to be quiet")
     grequests.close()
     assert current_engine().statistics().open == 0
     gc.collect()

@@ -22,7 +22,7 @@ from typing import Any
 import gevent
 
 #: Seconds after which a test that waits for something in vain fails.
-PATIENCE = 10.0
+PATIENCE = 5.0
 #: The client has gone, by goodbye or by force.
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
