@@ -14,7 +14,7 @@ from ._exceptions import InvalidSizeError, NotARequestError, RequestInFlightErro
 from ._scheduler import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from requests import Response
 
@@ -71,7 +71,7 @@ def iterate(
     size: int | None,
     unread: float | None = None,
     timeout: float | None = None,
-) -> Iterator[Call]:
+) -> Generator[Call, None, None]:
     """Send requests and yield their calls as they end.
 
     Args:
@@ -127,7 +127,7 @@ class _OneSink:
 
     def __init__(self) -> None:
         self._hub: Any = gevent.get_hub()
-        self._waiter = Waiter(self._hub)
+        self._waiter: Waiter[None] = Waiter(self._hub)
         self._error: BaseException | None = None
         self._ended = False
         self._timer: Any = None

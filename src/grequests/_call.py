@@ -230,7 +230,7 @@ class Call(Exchange):
         prepared = ready.request
         options = self._options
         self._prepared = prepared
-        self._url = prepared.url  # type: ignore[assignment]
+        self._url = prepared.url
         self._target = ready.target
         self.origin = ready.origin
         self.method = prepared.method  # type: ignore[assignment]
@@ -442,7 +442,7 @@ class Call(Exchange):
         prepared = PreparedRequest()
         prepared.method = self.method
         prepared.url = self._url
-        prepared.headers = self._entry.headers.copy()
+        prepared.headers = self._entry.headers.copy()  # type: ignore[assignment]
         return prepared
 
     # Greenlets: whatever runs Requests' or the user's code
@@ -454,7 +454,7 @@ class Call(Exchange):
             self._run_guarded(function, *args)
             return
         greenlet: gevent.Greenlet[..., None] = gevent.Greenlet(self._run_spawned, function, *args)
-        greenlet.gr_context = (context or contextvars.copy_context()).copy()  # type: ignore[attr-defined]
+        greenlet.gr_context = (context or contextvars.copy_context()).copy()
         self._greenlet = greenlet
         greenlet.start()
 

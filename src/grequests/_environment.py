@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from typing import Final
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from requests.compat import getproxies
 from requests.utils import NETRC_FILES, get_environ_proxies, get_netrc_auth
 
 _MAX_HOSTS: Final = 4096

@@ -7,11 +7,12 @@ of the engine; nothing of a single request's life.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from requests.auth import _basic_auth_str
-from requests.sessions import DEFAULT_REDIRECT_LIMIT
+from requests.models import DEFAULT_REDIRECT_LIMIT
 from requests.utils import (
     DEFAULT_CA_BUNDLE_PATH,
     get_auth_from_url,
@@ -112,6 +113,14 @@ class Options:
             verify = self.session.verify
         return True if verify is None else verify
 
+    def changed(self, adapter: HTTPAdapter | None, proxies: dict[str, str]) -> Options:
+        """The same with another adapter and other proxies."""
+        other = copy.copy(self)
+        other.adapter = adapter
+        other.retries = self.retries if adapter is None else adapter.max_retries
+        other.proxies = proxies
+        return other
+
     def send_kwargs(self) -> dict[str, Any]:
         """What Requests passes to response hooks."""
         return {
@@ -153,7 +162,7 @@ def proxy_address(proxy: str) -> tuple[tuple[str, int], str | None]:
     parts = urlsplit(proxy)
     user, password = get_auth_from_url(proxy)
     auth = _basic_auth_str(user, password) if user else None
-    return (unquote(parts.hostname or ""), parts.port or 80), auth
+    return (parts.hostname, parts.port or 80), auth  # type: ignore[return-value]
 
 
 def host_header(scheme: str, host: str, port: int | None) -> str:

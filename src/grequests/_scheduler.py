@@ -17,7 +17,7 @@ import gevent
 from gevent.hub import Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
 
 class Job(Protocol):
@@ -69,10 +69,10 @@ class Scheduler:
         self._error: BaseException | None = None
         self._exhausted = False
         self._over = False
-        self._reader: Waiter | None = None
-        self._waiting_feeder: Waiter | None = None
+        self._reader: Waiter[None] | None = None
+        self._waiting_feeder: Waiter[None] | None = None
         self._feeder: gevent.Greenlet[..., None] = gevent.Greenlet(self._feed)
-        self._feeder.gr_context = contextvars.copy_context()  # type: ignore[attr-defined]
+        self._feeder.gr_context = contextvars.copy_context()
 
     def __repr__(self) -> str:
         state = "over" if self._over else "exhausted" if self._exhausted else "running"
@@ -83,7 +83,7 @@ class Scheduler:
 
     # The reader's side
 
-    def results(self, timeout: float | None = None) -> Iterator[Any]:
+    def results(self, timeout: float | None = None) -> Generator[Any, None, None]:
         """Yield finished jobs as they finish.
 
         However the iteration ends, nothing goes on after it: jobs are aborted, the feeder is
@@ -144,7 +144,8 @@ class Scheduler:
         while not self._finished:
             if self._over or self._is_spent():
                 return False
-            self._reader = reader = Waiter(self._hub)
+            reader: Waiter[None] = Waiter(self._hub)
+            self._reader = reader
             try:
                 reader.get()
             finally:
@@ -248,7 +249,8 @@ class Scheduler:
                     return
                 self._start_ready()
                 continue
-            self._waiting_feeder = feeder = Waiter(self._hub)
+            feeder: Waiter[None] = Waiter(self._hub)
+            self._waiting_feeder = feeder
             try:
                 feeder.get()
             finally:

@@ -9,6 +9,7 @@ import _socket
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import gevent
 from gevent.event import AsyncResult
 from urllib3.util.connection import allowed_gai_family
 
@@ -64,26 +65,27 @@ class Resolver:
         known = self._known.get(host)
         if known is not None and known[0] > self._clock():
             return known[1]
-        running = self._running.get(host)
-        if running is not None:
-            return running.get()
-        return self._ask(host)
+        running = self._running.get(host) or self._ask(host)
+        return running.get()  # type: ignore[return-value]
 
-    def _ask(self, host: str) -> list[Address]:
+    def _ask(self, host: str) -> AsyncResult[list[Address]]:
+        """Start asking, in a greenlet that lives on if whoever asked first gives up."""
         running: AsyncResult[list[Address]] = AsyncResult()
         self._running[host] = running
+        gevent.spawn(self._look_up, host, running)
+        return running
+
+    def _look_up(self, host: str, running: AsyncResult[list[Address]]) -> None:
         try:
             answers = self._lookup(host, 0, allowed_gai_family(), _socket.SOCK_STREAM)
             addresses = interleave([Address(a[0], a[4]) for a in answers])
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
             running.set_exception(error)
-            raise
         else:
             if len(self._known) >= MAX_NAMES:
                 self._known.clear()
             self._known[host] = (self._clock() + TTL, addresses)
             running.set(addresses)
-            return addresses
         finally:
             del self._running[host]
 
