@@ -301,6 +301,45 @@ class Lanes:
         assert_same(ours.jar, theirs.jar)
         return ours
 
+    def compare_run(self, make: Callable[[], tuple[Any, list[tuple[str, str, Any]]]]) -> None:
+        """Send requests one after the other in one run, and by Requests."""
+        session, wanted = make()
+        requests_ = [grequests.request(m, u, session=session, **k) for m, u, k in wanted]
+        self.server.taken()
+        with self._engine_everywhere():
+            try:
+                grequests.map(requests_, size=1)
+            except WentGeneral:
+                self.general += 1
+                return
+        outcomes = []
+        for request in requests_:
+            if request.response is None and isinstance(request.exception, WentGeneral):
+                self.general += 1
+                return
+            assert request.response is None or type(request.response) is grequests.Response
+            outcomes.append((request.response, getattr(request, "exception", None)))
+        ours = self.server.taken()
+        jar = session and cookies_of(session.cookies)
+        self.fast += len(outcomes)
+        session, wanted = make()
+        theirs = []
+        with self._requests_everywhere():
+            for method, url, kwargs in wanted:
+                try:
+                    with contextlib.ExitStack() as stack:
+                        own = session or stack.enter_context(requests.Session())
+                        theirs.append((own.request(method, url, **kwargs), None))
+                except Exception as error:  # noqa: BLE001
+                    theirs.append((None, error))
+        if session is not None:
+            session.close()
+        assert_same(ours, self.server.taken())
+        assert_same(jar, session and cookies_of(session.cookies))
+        for (response, error), (expected, raised) in zip(outcomes, theirs, strict=True):
+            assert_same(response and snapshot(response), expected and snapshot(expected))
+            assert_same(error and describe(error), raised and describe(raised))
+
     def _outcome(self, send: Callable[[], requests.Response], session: Any) -> Outcome:
         self.server.taken()
         response = error = None
@@ -397,9 +436,16 @@ def snapshot(response: requests.Response) -> dict[str, Any]:
     """Everything of a response that a user can see, but for its address and its time."""
     return {
         **_plain_parts(response),
-        "history": [_plain_parts(each) for each in response.history],
+        "history": [_history_parts(each) for each in response.history],
         "type": isinstance(response, requests.Response),
     }
+
+
+def _history_parts(response: requests.Response) -> dict[str, Any]:
+    # The cookies of a `next` that nobody asked for are those of the time when one does ask.
+    parts = _plain_parts(response)
+    following = parts["next"]
+    return {**parts, "next": following and (following["method"], following["url"])}
 
 
 def _plain_parts(response: requests.Response) -> dict[str, Any]:
@@ -435,12 +481,16 @@ def _plain_parts(response: requests.Response) -> dict[str, Any]:
 
 def assert_same(ours: Any, theirs: Any) -> None:
     """Equal part by part, so that a failure names the part."""
-    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
-        assert ours == theirs, f"(ours, Requests'): {ours!r}, {theirs!r}"
-        return
-    different = {
-        name: (ours.get(name), theirs.get(name))
-        for name in {**ours, **theirs}
-        if ours.get(name) != theirs.get(name)
-    }
-    assert not different, f"(ours, Requests'): {different}"
+    different = list(_differences(ours, theirs, ""))
+    assert not different, "\n".join(different)
+
+
+def _differences(ours: Any, theirs: Any, place: str) -> Iterator[str]:
+    if type(ours) is type(theirs) is dict and ours.keys() == theirs.keys():
+        for name in ours:
+            yield from _differences(ours[name], theirs[name], f"{place}.{name}")
+    elif type(ours) is type(theirs) is list and len(ours) == len(theirs):
+        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from _differences(one, other, f"{place}[{index}]")
+    elif ours != theirs:
+        yield f"{place}: ours {ours!r}, Requests' {theirs!r}"

@@ -38,6 +38,11 @@ _POOL_KEYWORDS: Final = frozenset({"maxsize", "block"})
 FRAMING: Final = frozenset(
     {"content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer"}
 )
+_PROXY: Final = re.compile(
+    r"(?:http://)?(?:[^@/?#\s]*@)?(?:[\w.\-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?",
+    re.ASCII | re.IGNORECASE,
+)
+_MAX_PORT: Final = 65535
 _METHOD: Final = re.compile(r"[A-Za-z]+")
 
 
@@ -88,10 +93,11 @@ def _session_reason(session: Session, url: str) -> str | None:
         adapter = session.get_adapter(url.lstrip())
     except ValueError:
         return "no adapter"
-    return _adapter_reason(adapter)
+    return adapter_reason(adapter)
 
 
-def _adapter_reason(adapter: Any) -> str | None:
+def adapter_reason(adapter: Any) -> str | None:
+    """Why an adapter needs the general lane; None if it is the stock thing."""
     if type(adapter) is not HTTPAdapter or vars(adapter).keys() != _ADAPTER_ATTRIBUTES:
         return "adapter type"
     manager = adapter.poolmanager
@@ -113,9 +119,15 @@ def _proxy_reason(
         return None
     proxies = merged_proxies(url, session, kwargs, environment)
     proxy = select_proxy(url, proxies)
-    if proxy and not str(proxy).lower().startswith("http://") and "://" in str(proxy):
-        return "proxy scheme"
-    return None
+    return None if is_plain_proxy(proxy) else "proxy"
+
+
+def is_plain_proxy(proxy: Any) -> bool:
+    """Whether a proxy is an http one, and of a form about which all parsers agree."""
+    if not proxy:
+        return True
+    match = _PROXY.fullmatch(proxy) if type(proxy) is str else None
+    return match is not None and 0 < int(match[1] or 80) <= _MAX_PORT
 
 
 def merged_proxies(

@@ -25,7 +25,7 @@ from urllib3.connection import _get_default_user_agent
 from urllib3.util import SKIP_HEADER
 from urllib3.util.url import _encode_target, parse_url
 
-from ._lane import FRAMING
+from ._lane import FRAMING, is_plain_proxy
 from ._options import Options, RunContext, host_header
 from ._response import with_jar
 
@@ -103,6 +103,9 @@ def address(request: PreparedRequest, options: Options) -> Prepared:
     parts = urlsplit(url)
     host: str = parts.hostname  # type: ignore[assignment]
     proxy = options.proxy_for(url)
+    if not is_plain_proxy(proxy):
+        msg = "proxy"
+        raise NotPlainError(msg)
     ready = Prepared()
     ready.request = request
     ready.origin = options.origin_of(parts.scheme, host, parts.port, proxy)

@@ -7,11 +7,16 @@ code runs here, for one hop at a time; only the sending is ours.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from requests.cookies import RequestsCookieJar
 from requests.exceptions import TooManyRedirects
 from requests.sessions import SessionRedirectMixin
+from requests.utils import resolve_proxies
+
+from ._lane import adapter_reason
+from ._prepare import NotPlainError, Prepared, address
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -56,17 +61,74 @@ def next_request(
         timeout=options.timeout,
     )
     try:
-        return next(hops, None)  # type: ignore[arg-type]
+        return next(hops, None)  # type: ignore[return-value]
     finally:
         hops.close()
 
 
-def check_length(history: list[Response], response: Response, limit: int) -> None:
-    """Stop a chain that is too long, as Requests does.
+def next_hop(
+    response: Response, history: list[Response], options: Options, session: SessionRedirectMixin
+) -> PreparedRequest | None:
+    """The request to send next in a chain; the response's history is set.
+
+    Args:
+        response: a redirect, its body read.
+        history: the responses before it.
+        options: those of the response's request.
+        session: the user's or the chain's `NoSession`.
+
+    Returns:
+        None if the response leads nowhere and is the answer.
 
     Raises:
-        requests.exceptions.TooManyRedirects: with the last response.
+        requests.exceptions.TooManyRedirects: with the response.
+        Exception: whatever else Requests raises about where the response leads.
     """
-    if len(history) >= limit:
-        msg = f"Exceeded {limit} redirects."
+    following = next_request(response, options, session)
+    response.history = history[:]
+    if following is not None and len(history) >= options.max_redirects:
+        # Requests knows where a response leads before it counts.
+        msg = f"Exceeded {options.max_redirects} redirects."
         raise TooManyRedirects(msg, response=response)
+    return following
+
+
+def options_for(following: PreparedRequest, options: Options) -> Options:
+    """The options of the next request in a chain: its adapter, its retries, its proxies.
+
+    Raises:
+        requests.exceptions.InvalidSchema: the session has no adapter for it.
+    """
+    adapter, proxies = options.adapter, options.proxies
+    if options.session is not None:
+        adapter = options.session.get_adapter(following.url)  # type: ignore[assignment, arg-type]
+    if options.environment.has_proxies and options.trust_env:
+        proxies = resolve_proxies(following, proxies, trust_env=True)
+    if adapter is options.adapter and proxies == options.proxies:
+        return options
+    return options.changed(adapter, proxies)
+
+
+def address_hop(following: PreparedRequest, options: Options) -> Prepared:
+    """As `address`, with what `general_reason` has seen of a chain's first request only.
+
+    Raises:
+        NotPlainError: the general lane has to go on.
+    """
+    if options.adapter is not None and adapter_reason(options.adapter) is not None:
+        msg = "adapter"
+        raise NotPlainError(msg)
+    return address(following, options)
+
+
+def is_doubtful(response: Response) -> bool:
+    """Whether Requests might fail to say where a redirect leads that it need not follow."""
+    options = response._source[2]  # noqa: SLF001
+    location = response.headers["location"]
+    return options.max_redirects < 1 or _HARMLESS.fullmatch(location) is None
+
+
+#: Locations from which a next request can be made.
+_HARMLESS: Final = re.compile(
+    r"(?:https?://[\w.\-]+(?::[0-9]{1,4})?)?(?:/(?!/)[!-Z\\^-~]*)?", re.ASCII
+)
