@@ -587,7 +587,8 @@ def test_an_interrupt_in_a_callback_reaches_the_reader_as_it_is(kind, make, func
     gate = server.hold("/held")
     error = kind("now")
 
-    def callback(_response, **_):
+    def callback(response, **_):
+        assert response.text == "/bad"
         eventually(lambda: gate.arrived == 2)
         raise error
 

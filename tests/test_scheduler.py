@@ -33,6 +33,7 @@ class Shop:
         self.log: list[str] = []
         self.plan = plan or (lambda job: None)
         self.jobs: list[Job] = []
+        self.dropped: list[int] = []
         self.running = self.peak = 0
         self.scheduler = Scheduler(self.make(count) if jobs is None else jobs, size, unread)
         self.results = self.scheduler.results()
@@ -72,6 +73,9 @@ class Job:
 
     def abort(self) -> None:
         self.shop.log.append(f"abort {self.number}")
+
+    def drop(self) -> None:
+        self.shop.dropped.append(self.number)
 
     def finish(self) -> None:
         self.shop.running -= 1
@@ -556,6 +560,15 @@ def test_close_twice_and_late_ends_are_nothing():
     shop.jobs[1].return_later()
     reader.kill()
     assert sorted(shop.log) == ["abort 0", "abort 1", "start 0", "start 1"]
+
+
+def test_jobs_that_ended_and_were_not_read_are_dropped():
+    shop = Shop(size=3, unread=3, plan=Job.finish)
+    assert shop.read(1) == [0]
+    shop.settle()
+    shop.results.close()
+    assert shop.dropped == [1, 2, 3]
+    assert [each for each in shop.log if "abort" in each] == []
 
 
 def test_killing_the_reader_ends_everything():
