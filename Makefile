@@ -1,0 +1,61 @@
+# Each target makes the environment it needs in .venv; Python 3.10 or later and make are enough.
+#   make test ARGS="tests/test_cli.py -k stdin"      PYTHON=python3.12 make test
+
+PYTHON ?= python3
+ARGS ?=
+COUNT ?= 10000
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env demo test lint format build bench bench-quick clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(READY) ## the environment in .venv, with everything for working on it
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: PYTHON=python3.12 make ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev,socks,progress]'
+	@touch $@
+
+demo: $(READY) ## the command line on 10,000 URLs of a local server, some of them bad (COUNT=n)
+	@$(BIN)/python -m grequests._demo --count $(COUNT)
+
+test: $(READY) ## all tests (ARGS="...": arguments of pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## let ruff put things right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(READY) ## wheel and sdist in dist/, and whether the wheel works where nothing else is
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip install --quiet dist/*.whl; \
+	cd "$$folder"; \
+	bin/python -c 'import grequests, pathlib; p = pathlib.Path(grequests.__file__); assert p.with_name("py.typed").exists()'; \
+	bin/grequests --version; \
+	bin/python -m grequests._demo --count 400; \
+	echo "the wheel installs and works"
+
+bench: ## all benchmarks against all peers, about an hour; see benchmarks/README.md
+	$(PYTHON) benchmarks/run.py --all
+
+bench-quick: ## the same in short runs, nothing to cite
+	$(PYTHON) benchmarks/run.py --all --quick
+
+clean: ## away with everything that can be made again
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
