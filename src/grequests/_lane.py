@@ -178,6 +178,19 @@ def _is_headers(value: Any) -> bool:
     )
 
 
+def _is_params(value: Any) -> bool:
+    """No iterators within: the host is looked at when they have been read already."""
+    kind = type(value)
+    if kind is dict:
+        return not any(hasattr(each, "__next__") for each in value.values())
+    if kind is list or kind is tuple:
+        return all(
+            type(pair) in (tuple, list) and not any(hasattr(each, "__next__") for each in pair)
+            for pair in value
+        )
+    return kind is str or kind is bytes
+
+
 def _is_one_of(*types: type) -> Callable[[Any], bool]:
     return lambda value: type(value) in types
 
@@ -187,7 +200,7 @@ _IS_MAPPING: Final = _is_one_of(dict)
 
 #: What each keyword may be in the fast lane, besides None.
 _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
-    "params": _is_one_of(dict, str, bytes, list, tuple),
+    "params": _is_params,
     "data": _is_one_of(dict, str, bytes, list, tuple),
     "json": lambda _: True,
     "headers": _is_headers,
@@ -210,7 +223,7 @@ _PLAIN_SESSION: Final[dict[str, Callable[[Any], bool]]] = {
     "auth": _IS_AUTH,
     "proxies": _is_one_of(dict),
     "hooks": _IS_MAPPING,
-    "params": _is_one_of(dict, str, bytes, list, tuple),
+    "params": _is_params,
     "stream": lambda value: not value,
     "verify": _is_verify,
     "cert": _is_cert,
