@@ -9,7 +9,7 @@ import gevent
 
 from . import _general
 from ._asyncrequest import AsyncRequest
-from ._bulk import check_size, collect, iterate, outcome
+from ._bulk import check_one, check_size, collect, iterate, outcome
 from ._engine import close_engine
 
 if sys.version_info >= (3, 12):
@@ -100,11 +100,16 @@ def send(
     Returns:
         The greenlet. Its value is the request.
 
+    Raises:
+        NotARequestError: it is no `AsyncRequest`.
+        RequestInFlightError: it is being sent already.
+
     Example:
         >>> job = grequests.send(grequests.get("http://example.org/"))  # doctest: +SKIP
         >>> job.get().response  # doctest: +SKIP
         <Response [200]>
     """
+    check_one(r)
     start = gevent.spawn if pool is None else pool.spawn
     return start(r.send, stream=stream)
 

@@ -107,6 +107,18 @@ def collect(
         pass
 
 
+def check_one(request: object) -> None:
+    """Find out that a request cannot be sent, before a greenlet has to.
+
+    Raises:
+        NotARequestError, RequestInFlightError: as `take`.
+    """
+    if not isinstance(request, AsyncRequest):
+        raise NotARequestError(None, request)
+    if request._in_flight:  # noqa: SLF001
+        raise RequestInFlightError(request.url)
+
+
 def check_all(requests: list[Any]) -> None:
     """Find wrong items before anything is sent.
 

@@ -16,17 +16,16 @@ class NotARequestError(GRequestsError, TypeError):
     """An item among the requests is not an `AsyncRequest`.
 
     Attributes:
-        index: its position, from 0.
+        index: its position, from 0, or None if it was to be sent by itself.
         item_type: the name of its type.
     """
 
-    def __init__(self, index: int, item: object) -> None:
+    def __init__(self, index: int | None, item: object) -> None:
         self.index = index
         self.item_type = type(item).__name__
         hint = " (wrap it in grequests.get(...))" if isinstance(item, (str, bytes)) else ""
-        super().__init__(
-            f"item {index} of the requests is not an AsyncRequest but {self.item_type}{hint}"
-        )
+        what = "what is to be sent" if index is None else f"item {index} of the requests"
+        super().__init__(f"{what} is not an AsyncRequest but {self.item_type}{hint}")
 
 
 class RequestInFlightError(GRequestsError, RuntimeError):
