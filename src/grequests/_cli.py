@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TextIO
 
@@ -30,7 +31,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from . import __version__, imap_enumerated, request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     Clock = Callable[[], float]
 
@@ -122,6 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments, Options())
     if not options.urls and not options.input:
         parser.error("no URLs: name some, or a file with -i FILE, or - to read stdin")
+    if sys.stdout is None:
+        parser.error("stdout is closed")
+    if sys.stderr is None:
+        options.quiet = True
     with contextlib.ExitStack() as stack:
         try:
             sources = _open_sources(options, stack)
@@ -320,7 +325,7 @@ class Result:
         return json.dumps(line)
 
 
-def fetch(urls: Iterable[str], options: Options, clock: Clock = time.monotonic) -> Iterator[Result]:
+def fetch(urls: Iterable[str], options: Options, clock: Clock) -> Generator[Result, None, None]:
     """Fetch URLs and yield what came of them in the order of completion."""
     under_way: dict[int, tuple[str, float]] = {}
     keywords = options.keywords()
@@ -333,7 +338,7 @@ def fetch(urls: Iterable[str], options: Options, clock: Clock = time.monotonic) 
     ended = imap_enumerated(
         requests(), size=options.concurrency, exception_handler=lambda _, error: error
     )
-    with contextlib.closing(ended):
+    with closing(ended):
         for index, outcome in ended:
             url, started = under_way.pop(index)
             seconds = clock() - started
@@ -378,9 +383,11 @@ class Tally:
         seconds = max(now - self.started, 1e-6)
         rate = self.done / seconds
         lines = [
-            f"{self.done:,} done in {seconds:,.2f} s: "
-            + f"{self.done - self.failed:,} succeeded, {self.failed:,} failed; "
-            + f"{human_size(self.size)}, {rate:,.0f} requests/s"
+            (
+                f"{self.done:,} done in {seconds:,.2f} s: "
+                f"{self.done - self.failed:,} succeeded, {self.failed:,} failed; "
+                f"{human_size(self.size)}, {rate:,.0f} requests/s"
+            )
         ]
         if self.statuses:
             lines.append("  status: " + _counts(sorted(self.statuses.items())))
@@ -406,25 +413,30 @@ def human_size(size: float) -> str:
 
 def _run(options: Options, sources: list[str | BinaryIO]) -> int:
     clock = time.monotonic
-    shown = options.progress and not options.quiet and sys.stderr.isatty()
-    bar = progress_bar(_total(sources), sys.stderr, clock) if shown else NoBar()
     tally = Tally(clock())
-    interrupted = False
+    stopped, code = "", OK
     try:
-        with _interruptible(), _without_warnings(), contextlib.closing(bar):
-            _print_all(fetch(_urls(sources), options), tally, bar, sys.stdout)
+        with (
+            _interruptible(),
+            _without_warnings(),
+            closing(_bar(options, sources, clock)) as bar,
+            closing(fetch(_urls(sources), options, clock)) as results,
+        ):
+            tally.started = clock()
+            _print_all(results, tally, bar, sys.stdout)
     except KeyboardInterrupt:
-        interrupted = True
+        stopped, code = "interrupted", INTERRUPTED
     except BrokenPipeError:
         _discard_stdout()
         return STDOUT_CLOSED
+    except OSError as error:
+        _discard_stdout()
+        stopped, code = f"grequests: error: {error.strerror or error}", SOME_FAILED
+    if stopped:
+        print(stopped, file=sys.stderr)
     if not options.quiet:
-        if interrupted:
-            print("interrupted", file=sys.stderr)
         print(tally.summary(clock()), file=sys.stderr)
-    if interrupted:
-        return INTERRUPTED
-    return SOME_FAILED if tally.failed else OK
+    return code or (SOME_FAILED if tally.failed else OK)
 
 
 def _print_all(results: Iterator[Result], tally: Tally, bar: Bar, out: TextIO) -> None:
@@ -559,6 +571,12 @@ class TqdmBar:
 
     def close(self) -> None:
         self._bar.close()
+
+
+def _bar(options: Options, sources: Iterable[str | BinaryIO], clock: Clock) -> Bar:
+    if options.quiet or not options.progress or not sys.stderr.isatty():
+        return NoBar()
+    return progress_bar(_total(sources), sys.stderr, clock)
 
 
 def progress_bar(total: int | None, out: TextIO, clock: Clock) -> Bar:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import selectors
 import socket
 import subprocess
@@ -29,6 +30,7 @@ _CONCURRENCY: Final = 100
 TREE_SIZE: Final = 127
 #: What a server of mail says first.
 _MAIL_SERVER: Final = b"220 mail.example.org ready\r\n"
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 #: Bytes of a request the server is ready to remember.
 _LONGEST_REQUEST: Final = 65536
 
@@ -77,8 +79,14 @@ def _redirect(argument: str, _: bytes) -> bytes:
 
 
 def _headers(_: str, request: bytes) -> bytes:
-    lines = request.decode("latin-1").split("\r\n")[1:]
-    return _json(dict(line.split(": ", 1) for line in lines if line))
+    lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
+    return _json(dict(line.split(": ", 1) for line in lines))
+
+
+def _echo(_: str, request: bytes) -> bytes:
+    line, _, rest = request.decode("latin-1").partition("\r\n")
+    method, target, _ = line.split(" ")
+    return _json({"method": method, "target": target, "body": rest.partition("\r\n\r\n")[2]})
 
 
 def _login(argument: str, _: bytes) -> bytes:
@@ -103,6 +111,7 @@ _ROUTES: Final[dict[str, Callable[[str, bytes], bytes]]] = {
     "status": _status,
     "redirect": _redirect,
     "headers": _headers,
+    "echo": _echo,
     "login": _login,
     "truncated": _truncated,
     "garbage": _garbage,
@@ -111,7 +120,7 @@ _ROUTES: Final[dict[str, Callable[[str, bytes], bytes]]] = {
 
 
 def respond(request: bytes) -> bytes:
-    """The answer to a request without a body.
+    """The answer to a request.
 
     Raises:
         _HangUpError: these bytes, and the end of the connection.
@@ -123,6 +132,13 @@ def respond(request: bytes) -> bytes:
         return _ROUTES[name](argument, request)
     except (KeyError, ValueError):
         return _answer(b"no such page\n", "404 Not Found")
+
+
+def is_whole(received: bytes | bytearray) -> bool:
+    """Whether a request has arrived with all of its body."""
+    head, end, body = received.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
 class _Server:
@@ -171,7 +187,7 @@ class _Server:
             received += data
             if not data or len(received) > _LONGEST_REQUEST:
                 self._close(sock)
-            elif received.endswith(b"\r\n\r\n"):
+            elif is_whole(received):
                 request = bytes(received)
                 received.clear()
                 self._reply(sock, request)
@@ -318,7 +334,7 @@ def _conclude(count: int, wrong: list[str]) -> int:
         return 1
     print(
         f"\nEach of the {count:,} URLs has exactly one line in results.jsonl, and each failure\n"
-        "names its cause. Answers of 404 and 500 are answers; --fail would have them count as failed."
+        "names its cause. Answers of 404 and 500 are answers, unless --fail says otherwise."
     )
     return 0
 
