@@ -54,6 +54,8 @@ SIMPLE_URL: Final = re.compile(
 )
 _AUTHORITY: Final = re.compile(rf"(?:[^@/?#]*@)?(?:{_HOST})(?::[0-9]+)?")
 _MAX_PORT: Final = 65535
+#: As in http.client: a line break that is not folded.
+_LINE_BREAK: Final = re.compile(r"\n(?![ \t])|\r(?![ \t\n])")
 
 #: Methods without a body of their own: http.client adds no Content-Length to them.
 _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "TRACE", "OPTIONS", "CONNECT"})
@@ -234,11 +236,12 @@ def serialize(
         proxy_auth: Proxy-Authorization for the proxy that reads this, or None.
 
     Raises:
-        ValueError: a value holds a line break; UnicodeEncodeError: it is not latin-1. As
-            http.client raises them, before a byte is sent.
+        ValueError: a value holds a line break; UnicodeEncodeError: it is not latin-1, a name not
+            ASCII. As http.client raises them, before a byte is sent.
     """
-    headers = dict(request.headers)
+    headers: Any = request.headers
     if proxy_auth is not None:
+        headers = headers.copy()
         headers["Proxy-Authorization"] = proxy_auth
     names = {name.lower() for name in headers}
     lines = [f"{request.method} {target} HTTP/1.1"]
@@ -257,9 +260,13 @@ def serialize(
         lines.append(f"User-Agent: {_get_default_user_agent()}")
     for name, value in headers.items():
         text = _text(value)
-        if "\n" in text or "\r" in text:
-            msg = f"Invalid header value {text.encode('latin-1', 'replace')!r}"
-            raise ValueError(msg)
+        if not text.isascii() or "\n" in text or "\r" in text:
+            encoded = text.encode("latin-1")
+            if _LINE_BREAK.search(text):
+                msg = f"Invalid header value {encoded!r}"
+                raise ValueError(msg)
+        if not name.isascii():
+            name.encode("ascii")
         lines.append(f"{name}: {text}")
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
     if body is None:

@@ -39,9 +39,13 @@ if TYPE_CHECKING:
 
 
 def pool_of(origin: Origin) -> HTTPConnectionPool:
-    """The urllib3 pool that error texts speak of. It never connects."""
-    cls = HTTPSConnectionPool if origin.key.scheme == "https" else HTTPConnectionPool
-    return cls(origin.host, origin.port)
+    """The urllib3 pool that error texts speak of. It never connects.
+
+    Plain http through a proxy is, to urllib3, spoken to the proxy.
+    """
+    if origin.key.scheme == "https":
+        return HTTPSConnectionPool(origin.host, origin.port)
+    return HTTPConnectionPool(origin.peer_host, origin.peer_port)
 
 
 def _connection_of(origin: Origin) -> HTTPConnection:
@@ -78,7 +82,7 @@ class Fault:
     def as_urllib3(self) -> Exception:
         """What urllib3 would have raised, and passed to `Retry.increment`."""
         error = _TABLE[self.failure.phase](self)
-        if self.failure.proxy and not isinstance(error, ProxyError):
+        if self.failure.proxy and self.failure.phase in _REACHING:
             return _wrap_proxy_error(error, "http")
         return error
 
@@ -95,13 +99,16 @@ class Fault:
 
     def _connect_timeout(self) -> Exception:
         return ConnectTimeoutError(
-            _connection_of(self.origin),  # type: ignore[arg-type]
+            _connection_of(self.origin),
             f"Connection to {self.origin.peer_host} timed out. "
             f"(connect timeout={self.connect_timeout})",
         )
 
     def _tunnel(self) -> Exception:
-        return self.failure.cause  # type: ignore[return-value]
+        cause = self.failure.cause
+        if type(cause) is OSError and cause.errno is None:  # the proxy said no
+            return _wrap_proxy_error(cause, "http")
+        return ProtocolError("Connection aborted.", cause)
 
     def _tls(self) -> Exception:
         cause = self.failure.cause
@@ -116,6 +123,9 @@ class Fault:
         cause = self.failure.cause
         if isinstance(cause, ssl.SSLError):
             return SSLError(cause)
+        if self.origin.proxied and isinstance(cause, ConnectionError):
+            # http.client closes the connection then, and urllib3 takes it for one never made.
+            return _wrap_proxy_error(cause, "http")
         if isinstance(cause, (OSError, HTTPException)):
             return ProtocolError("Connection aborted.", cause)
         return cause  # type: ignore[return-value]
@@ -139,7 +149,7 @@ class Fault:
         return cause  # type: ignore[return-value]
 
     def _body_timeout(self) -> Exception:
-        return ReadTimeoutError(pool_of(self.origin), None, "Read timed out.")  # type: ignore[arg-type]
+        return ReadTimeoutError(pool_of(self.origin), None, "Read timed out.")
 
 
 _TABLE: Final[dict[Phase, Callable[[Fault], Exception]]] = {
@@ -155,6 +165,8 @@ _TABLE: Final[dict[Phase, Callable[[Fault], Exception]]] = {
     Phase.BODY_TIMEOUT: Fault._body_timeout,
 }
 
+#: Failures on the way to the proxy, if there is one.
+_REACHING: Final = frozenset({Phase.RESOLVE, Phase.CONNECT, Phase.CONNECT_TIMEOUT})
 #: Failures after the head: urllib3 has returned the response by then and retries no more.
 IN_BODY: Final = frozenset({Phase.BODY, Phase.BODY_TIMEOUT})
 
