@@ -117,8 +117,14 @@ class Options:
         """The same with another adapter and other proxies."""
         other = copy.copy(self)
         other.adapter = adapter
-        other.retries = self.retries if adapter is None else adapter.max_retries
+        other.retries = NO_RETRIES if adapter is None else adapter.max_retries
         other.proxies = proxies
+        return other
+
+    def retried(self, retries: Retry) -> Options:
+        """The same for another attempt, of which the response will tell (`raw.retries`)."""
+        other = copy.copy(self)
+        other.retries = retries
         return other
 
     def send_kwargs(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ code runs here, for one hop at a time; only the sending is ours.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from requests.cookies import RequestsCookieJar
 from requests.exceptions import TooManyRedirects
@@ -85,7 +85,7 @@ def next_hop(
         Exception: whatever else Requests raises about where the response leads.
     """
     following = next_request(response, options, session)
-    response.history = history[:]
+    response.history = list[Any](history)
     if following is not None and len(history) >= options.max_redirects:
         # Requests knows where a response leads before it counts.
         msg = f"Exceeded {options.max_redirects} redirects."
@@ -104,7 +104,8 @@ def options_for(following: PreparedRequest, options: Options) -> Options:
         adapter = options.session.get_adapter(following.url)  # type: ignore[assignment, arg-type]
     if options.environment.has_proxies and options.trust_env:
         proxies = resolve_proxies(following, proxies, trust_env=True)
-    if adapter is options.adapter and proxies == options.proxies:
+    fresh = adapter is None or options.retries is adapter.max_retries
+    if fresh and adapter is options.adapter and proxies == options.proxies:
         return options
     return options.changed(adapter, proxies)
 

@@ -17,6 +17,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection, _wrap_proxy_error
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    InvalidHeader,
     MaxRetryError,
     NameResolutionError,
     NewConnectionError,
@@ -226,6 +227,7 @@ _SEND_TABLE: Final[tuple[tuple[type[Exception], Callable[..., Exception]], ...]]
     (ProxyError, requests_errors.ProxyError),
     (SSLError, requests_errors.SSLError),
     (ReadTimeoutError, requests_errors.ReadTimeout),
+    (InvalidHeader, requests_errors.InvalidHeader),
 )
 
 __all__ = ["IN_BODY", "Fault", "body_error", "pool_of", "send_error"]
