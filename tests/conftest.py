@@ -121,6 +121,7 @@ def no_leaks(_frozen_heap: None) -> Iterator[None]:
     eventually(is_quiet, "the engine to be quiet")
     grequests.close()
     assert current_engine().statistics().open == 0
+    current_engine().close()  # its timer would go on for a few seconds
     gc.collect()
     eventually(lambda: live_greenlets() <= greenlets, "the end of all greenlets")
     eventually(lambda: len(live_watchers()) <= len(watchers), "all watchers to be closed")
