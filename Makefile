@@ -30,7 +30,7 @@ test: $(READY) ## all tests (ARGS="...": arguments of pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY) ## ruff (rules and format) and mypy
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
