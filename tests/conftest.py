@@ -82,11 +82,13 @@ def live_greenlets() -> set[gevent.Greenlet]:
 
 
 def live_watchers() -> list[Any]:
-    """Watchers that the event loop would call, referenced or not."""
-    spare = gevent.get_hub().loop.io(0, 1)
+    """Watchers that this thread's event loop would call, referenced or not."""
+    loop = gevent.get_hub().loop
+    spare = loop.io(0, 1)
     kind = type(spare).__mro__[1]
     spare.close()
-    return [each for each in gc.get_objects() if isinstance(each, kind) and each.active]
+    found = (each for each in gc.get_objects() if isinstance(each, kind))
+    return [each for each in found if each.loop is loop and each.active]
 
 
 def descriptors() -> list[str]:
