@@ -7,7 +7,8 @@ on top of it stand the rules llhttp leaves to its user:
 * llhttp carries on with a next message by itself. Ours ends at the first final one: whatever
   follows is *surplus*, is never kept, and makes the connection unfit for another request.
 * The response to HEAD has no body, whatever its headers say (RFC 9112 section 6.3, rule 1).
-* Interim responses (1xx except 101) are read and forgotten, a bounded number of them.
+* Interim responses (1xx except 101) are dropped before llhttp sees them, a bounded number of them:
+  it takes some of them to have a body.
 * llhttp never ends a message at the end of the stream: whether that end was legal is decided here
   (RFC 9112 section 8).
 * Headers are bounded in size and number, and nothing is allocated because a header promised it.
@@ -18,6 +19,7 @@ on top of it stand the rules llhttp leaves to its user:
 
 from __future__ import annotations
 
+import contextlib
 import re
 from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong
 from typing import Final
@@ -37,15 +39,25 @@ MAX_INTERIM: Final = 32
 BYPASS: Final = 65536
 
 _BLANK_LINE: Final = b"\r\n\r\n"
-#: A head of up to so many bytes cannot have too many headers: each takes five.
-_FEW: Final = 5 * MAX_HEADERS
+#: A head of up to so many bytes cannot have too many headers: each takes four.
+_FEW: Final = 4 * MAX_HEADERS
 _CR: Final = 0x0D  # and LF is less
 _ONE: Final = 0x31
+_HTTP: Final = b"HTTP/1."
+#: An interim response, that is, any of 1xx but 101.
+_INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9][0-9](?![^ \r\n])")
+#: Where the status stands in a status line.
+_STATUS: Final = len(b"HTTP/1.1 ")
 _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
-_CHUNKED: Final = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
+_TRANSFER_CODED: Final = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
+#: Any other last coding ends with the stream (RFC 9112 section 6.3, rule 4).
+_CHUNKED: Final = re.compile(
+    rb"\ntransfer-encoding:[^\n]*\bchunked[ \t]*(?:\r|\Z)", re.IGNORECASE
+)
 _ANY_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
 _ANY_LINE_END: Final = re.compile(rb"\r?\n")
 _FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
+_SPACE_BEFORE_COLON: Final = re.compile(rb"(\n[^:\s]+)[ \t]+:")
 
 
 class _HeadOfHead(Exception):  # noqa: N818 - a signal, not an error
@@ -63,12 +75,26 @@ class _HeadSink:
     def on_headers_complete(self) -> None:
         self._reader.on_head_of_head()
 
+
+class _MendedSink:
+    """What llhttp calls while it reads a response whose head was mended."""
+
+    __slots__ = ("_reader", "on_body")
+
+    def __init__(self, reader: ResponseReader) -> None:
+        self._reader = reader
+        self.on_body = reader.on_body
+
+    def on_message_begin(self) -> None:
+        self._reader.on_message_begin()
+
     def on_message_complete(self) -> None:
         self._reader.on_message_complete()
+        self._reader.reusable = False
 
 
 class ResponseReader:
-    """Reads the responses of one connection, one at a time.
+    r"""Reads the responses of one connection, one at a time.
 
     Call `expect` before each request, `feed` with what arrived until it returns True, `end` when
     the stream ended. `wanted` is how many bytes of a long body are still to come, or negative.
@@ -78,7 +104,7 @@ class ResponseReader:
     Example:
         >>> reader = ResponseReader()
         >>> reader.expect("GET")
-        >>> reader.feed(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
+        >>> reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
         True
         >>> reader.status, reader.take_body(), reader.reusable
         (200, b'hi', True)
@@ -155,7 +181,7 @@ class ResponseReader:
         chunks.clear()
         return whole
 
-    def feed(self, data: bytes) -> bool:
+    def feed(self, data: bytes) -> bool:  # noqa: C901 - the hot path, in one frame
         """Take bytes from the server.
 
         Returns:
@@ -164,18 +190,20 @@ class ResponseReader:
         Raises:
             http.client.HTTPException: what came is not HTTP/1.x or breaks a bound.
         """
-        if self.wanted != _BY_PARSER:
-            return self._feed_direct(data) if self.wanted >= 0 else self._feed_mended(data)
+        if self.wanted >= 0:
+            return self._feed_direct(data)
         before = self._received
         self._received = before + len(data)
         if self.head is None:
             end = data.find(_BLANK_LINE) if before == 0 else -1
-            if end > 0 and data[5] == _ONE and not data.startswith(b"HTTP/1.1 1"):
+            if end >= _STATUS and data[_STATUS] > _ONE and data.startswith(_HTTP):
                 self.head = data[:end]
                 if end > _FEW:
-                    _check_bounds(self.head)
+                    self._check_bounds()
             else:
-                self._collect_head(data)
+                data = self._collect_head(data)
+                if not data:
+                    return False
         try:
             self._parser.feed_data(data)  # type: ignore[union-attr]
         except HttpParserUpgrade:
@@ -219,23 +247,16 @@ class ResponseReader:
     def on_message_complete(self) -> None:
         if self.complete:
             return
-        status = self._parser.get_status_code()  # type: ignore[union-attr]
-        if status < 200 and status != 101:  # noqa: PLR2004
-            self._on_interim()
-            return
-        self.status = status
+        self.status = self._parser.get_status_code()  # type: ignore[union-attr]
         self.reusable = self._parser.should_keep_alive()  # type: ignore[union-attr]
         self._count = len(self._chunks)
         self.complete = True
 
     def on_head_of_head(self) -> None:
-        status = self._parser.get_status_code()  # type: ignore[union-attr]
-        if status < 200 and status != 101:  # noqa: PLR2004
-            return
-        self.status = status
+        self.status = status = self._parser.get_status_code()  # type: ignore[union-attr]
         self._count = 0
         # With no body to end it, keep-alive is a matter of the headers alone.
-        self.reusable = _asks_to_stay(self.head or b"")
+        self.reusable = status != 101 and not self._mended and _asks_to_stay(self.head or b"")  # noqa: PLR2004
         self.complete = True
         raise _HeadOfHead
 
@@ -257,38 +278,49 @@ class ResponseReader:
             self._parser = None
 
     def _ended_exactly(self, data: bytes) -> bool:
-        if _CHUNKED.search(self.head or b""):
+        if _TRANSFER_CODED.search(self.head or b""):
             if len(data) < 6:  # noqa: PLR2004
                 return data.endswith(b"0\r\n\r\n")
-            return data.endswith(b"\r\n\r\n") and data[-5] != 0x0A
+            return data.endswith(b"\r\n\r\n") and data[-5:-4] != b"\n"
         size = sum(map(len, self._chunks))
         return self._received == len(self.head or b"") + 4 + size
 
-    def _collect_head(self, data: bytes) -> None:
-        """The head did not come in one piece, or interim responses stand before it."""
+    def _collect_head(self, data: bytes) -> bytes:
+        """The head did not come in one piece, or interim responses stand before it.
+
+        llhttp never sees an interim response: it believes the length that some of them promise.
+
+        Returns:
+            All there is of the final response, or nothing as long as its head is not whole.
+        """
         if self._partial is None:
             self._partial = bytearray()
         partial = self._partial
+        start = max(len(partial) - 3, 0)
         partial += data
-        while True:
-            end = partial.find(_BLANK_LINE)
-            if end < 0:
-                break
-            head = bytes(partial[:end])
-            if head.startswith(b"HTTP/") and not head.startswith(b"HTTP/1."):
+        while match := _ANY_BLANK_LINE.search(partial, start):
+            head = bytes(partial[: match.start()])
+            if not head.startswith(_HTTP) or head[_STATUS : _STATUS + 1] == b"0":
                 raise BadStatusLine(_first_line(head))
-            if not _is_interim(head):
-                self.head = head
+            if not _INTERIM.match(head):
+                whole = bytes(partial)
                 self._partial = None
                 # From here on `_received` counts this response alone.
-                self._received = len(partial)
-                break
-            del partial[: end + 4]
-        if self.head is None and len(partial) > MAX_HEAD:
+                self._received = len(whole)
+                if match[0] == _BLANK_LINE:
+                    self.head = head
+                    self._check_bounds()
+                return whole
+            self._count_interim()
+            del partial[: match.end()]
+            start = 0
+        if not (partial.startswith(_HTTP) or _HTTP.startswith(partial)):
+            # Among others, blank lines, which llhttp skips and `http.client` refuses.
+            raise BadStatusLine(_first_line(bytes(partial)))
+        if len(partial) > MAX_HEAD:
             msg = "header"
             raise LineTooLong(msg)
-        if self.head is not None:
-            _check_bounds(self.head)
+        return b""
 
     def _try_direct(self) -> None:
         """Most of a long body is still to come: no need to have llhttp look at it."""
@@ -297,7 +329,7 @@ class ResponseReader:
         expected = self._expected_length()
         if expected is None or self._is_head:
             return
-        missing = expected - sum(map(len, self._chunks))
+        missing = expected - (self._received - len(self.head or b"") - len(_BLANK_LINE))
         if missing > BYPASS:
             self.status = self._status()
             self.wanted = missing
@@ -309,7 +341,9 @@ class ResponseReader:
             self.wanted = missing
             self._chunks.append(data)
             return False
-        self.reusable = missing == 0 and self._parser.should_keep_alive()  # type: ignore[union-attr]
+        self.reusable = (
+            missing == 0 and not self._mended and self._parser.should_keep_alive()  # type: ignore[union-attr]
+        )
         self._chunks.append(data if missing == 0 else data[:missing])
         self.wanted = _BY_PARSER
         self._parser = None
@@ -318,7 +352,7 @@ class ResponseReader:
 
     def _expected_length(self) -> int | None:
         head = self.head or b""
-        if _CHUNKED.search(head):
+        if _TRANSFER_CODED.search(head):
             return None
         match = _CONTENT_LENGTH.search(head)
         return int(match[1]) if match else None
@@ -326,7 +360,18 @@ class ResponseReader:
     def _status(self) -> int:
         return self._parser.get_status_code() if self._parser is not None else 0
 
-    def _on_interim(self) -> None:
+    def _check_bounds(self) -> None:
+        head = self.head or b""
+        error: HTTPException | None = None
+        if head.count(b"\r\n") > MAX_HEADERS:
+            error = HTTPException(f"got more than {MAX_HEADERS} headers")
+        elif len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in head.split(b"\r\n")):
+            error = LineTooLong("header line")
+        if error is not None:
+            self.head = None  # it is the head that is at fault, not what follows
+            raise error
+
+    def _count_interim(self) -> None:
         self._interim += 1
         if self._interim > MAX_INTERIM:
             msg = f"more than {MAX_INTERIM} interim responses"
@@ -347,62 +392,36 @@ class ResponseReader:
             return
         if isinstance(cause, HTTPException):
             raise cause
-        if self._chunks or not self._mend(data):
-            seen = self.head or bytes(self._partial or data)
-            if not seen.startswith(b"HTTP/"):
-                raise BadStatusLine(_first_line(seen)) from error
-            if self.head is not None and not _is_head(self.head):
-                self.head = None
+        if self.head is not None and (self._chunks or _is_head(self.head)):
+            raise MalformedResponse(str(error)) from error  # the fault is in the body
+        if not self._mend(data):
+            self.head = None
             raise MalformedResponse(str(error)) from error
 
     def _mend(self, data: bytes) -> bool:
-        """Set out to put the head into a form that llhttp takes, and read it again."""
-        if self._mended:
-            return False
-        if self.head is None:
-            seen = bytes(self._partial or b"")
-        else:
-            rest = self._received - len(self.head) - len(_BLANK_LINE)  # of the body, all in `data`
-            if rest > len(data):
-                return False
-            seen = self.head + _BLANK_LINE + data[len(data) - rest :]
-        if not seen.startswith(b"HTTP/"):
+        """Put the head into a form that llhttp takes, and read it again."""
+        match = _ANY_BLANK_LINE.search(data)
+        if self._mended or match is None or self._received != len(data):
             return False
         self._mended = True
-        self._partial = bytearray()
-        self.wanted = _BY_MENDER
         self.head = None
-        self._feed_mended(seen)
-        return True
-
-    def _feed_mended(self, data: bytes) -> bool:
-        partial = self._partial
-        assert partial is not None
-        partial += data
-        match = _ANY_BLANK_LINE.search(partial)
-        if match is None:
-            if len(partial) > MAX_HEAD:
-                msg = "header"
-                raise LineTooLong(msg)
-            return False
-        head = _FOLD.sub(b" ", _ANY_LINE_END.sub(b"\r\n", partial[: match.start()]))
-        self.wanted = _BY_PARSER
-        self._partial = None
         self._received = 0
-        self._parser = HttpResponseParser(_HeadSink(self) if self._is_head else self)
+        head = _FOLD.sub(b" ", _ANY_LINE_END.sub(b"\r\n", data[: match.start()]))
+        head = _SPACE_BEFORE_COLON.sub(rb"\1:", head)
+        self._parser = HttpResponseParser(_HeadSink(self) if self._is_head else _MendedSink(self))
         # Control characters in values, which http.client takes as well.
         self._parser.set_dangerous_leniencies(lenient_headers=True)
-        self.feed(head + _BLANK_LINE + bytes(partial[match.end() :]))
+        self.feed(head + _BLANK_LINE + data[match.end() :])
         self.reusable = False
-        return self.complete
+        return True
+
 
 class MalformedResponse(HTTPException):
     """The bytes after the status line break the grammar of HTTP/1.1."""
 
 
-#: Values of `_direct` that are no number of missing bytes: who looks at what comes next.
+#: A value of `wanted` that is no number of missing bytes.
 _BY_PARSER: Final = -1
-_BY_MENDER: Final = -2
 
 #: A truthy value of `complete` that is not True: another message has begun behind the response.
 _SURPLUS: Final = 2
@@ -418,35 +437,23 @@ def _asks_to_stay(head: bytes) -> bool:
     return lines[0].startswith(b"http/1.1") or b"keep-alive" in tokens
 
 
-def _is_interim(head: bytes) -> bool:
-    parts = head.split(b" ", 2)
-    return len(parts) > 1 and len(parts[1]) == 3 and parts[1][:1] == b"1" and parts[1] != b"101"  # noqa: PLR2004
-
-
 class _EndOfHead:
-    """Stops llhttp at the end of a head."""
+    """Notes whether llhttp comes to the end of a head."""
+
+    def __init__(self) -> None:
+        self.reached = False
 
     def on_headers_complete(self) -> None:
-        raise _HeadOfHead
+        self.reached = True
 
 
 def _is_head(head: bytes) -> bool:
     """Whether llhttp has no objection to a head by itself."""
-    try:
-        HttpResponseParser(_EndOfHead()).feed_data(head + _BLANK_LINE)
-    except HttpParserError as error:
-        return isinstance(error.__context__, _HeadOfHead)
-    return True
+    sink = _EndOfHead()
+    with contextlib.suppress(HttpParserError, HttpParserUpgrade):
+        HttpResponseParser(sink).feed_data(head + _BLANK_LINE)
+    return sink.reached
 
 
 def _first_line(data: bytes) -> str:
     return data.split(b"\r\n", 1)[0][:200].decode("latin-1")
-
-
-def _check_bounds(head: bytes) -> None:
-    if head.count(b"\r\n") > MAX_HEADERS:
-        msg = f"got more than {MAX_HEADERS} headers"
-        raise HTTPException(msg)
-    if len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in head.split(b"\r\n")):
-        msg = "header line"
-        raise LineTooLong(msg)

@@ -1,0 +1,1 @@
+"""Tests of the engine: the protocol without sockets, everything else against scripted servers."""
