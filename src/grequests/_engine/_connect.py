@@ -14,6 +14,7 @@ import os
 import ssl
 import sys
 import time
+from http.client import BadStatusLine, HTTPException, RemoteDisconnected
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -54,7 +55,7 @@ class Connector:
         timeout: seconds for each of (name and TCP) and (tunnel and TLS), or None.
     """
 
-    __slots__ = ("_deadline", "_hub", "_origin", "_resolver", "_timeout", "sock", "tls")
+    __slots__ = ("_deadline", "_hub", "_origin", "_resolver", "_timeout", "early", "sock", "tls")
 
     def __init__(self, hub: Any, resolver: Resolver, origin: Origin, timeout: float | None) -> None:
         self._hub = hub
@@ -64,9 +65,11 @@ class Connector:
         self._deadline: float | None = None
         self.sock: _socket.socket | None = None
         self.tls: TLSSession | None = None
+        #: What the server said through TLS before it was asked anything.
+        self.early = b""
 
     def connect(self) -> None:
-        """Set `sock` and, for https, `tls`.
+        """Set `sock` and, for https, `tls` and `early`.
 
         Raises:
             Failure: whatever went wrong; no socket stays open.
@@ -195,7 +198,7 @@ class Connector:
             self._read_reply()
         except _Expired as error:
             raise Failure(Phase.TLS_TIMEOUT, error, proxy=True) from None
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise Failure(Phase.TUNNEL, error, proxy=True) from None
 
     def _read_reply(self) -> None:
@@ -205,10 +208,9 @@ class Connector:
         while b"\r\n\r\n" not in reply and b"\n\n" not in reply:
             piece = self._receive()
             if not piece:
-                if not reply:
-                    msg = "Remote end closed connection without response"
-                    raise ConnectionResetError(msg)
-                break
+                cut = "in the middle of its reply" if reply else "without response"
+                msg = f"Remote end closed connection {cut}"
+                raise ConnectionResetError(msg)
             reply += piece
             if len(reply) > MAX_REPLY:
                 msg = "Tunnel connection failed: the proxy's reply is too long"
@@ -216,8 +218,7 @@ class Connector:
         version, _, rest = reply.split(b"\n", 1)[0].decode("latin-1").partition(" ")
         code, _, reason = rest.strip().partition(" ")
         if not version.startswith("HTTP/") or not code.isdigit():
-            msg = f"Tunnel connection failed: {version[:80]!r} is no HTTP"
-            raise OSError(msg)
+            raise BadStatusLine(reply.split(b"\r\n", 1)[0][:200].decode("latin-1"))
         if code != "200":
             msg = f"Tunnel connection failed: {code} {reason.strip()}"
             raise OSError(msg)
@@ -233,7 +234,7 @@ class Connector:
         host = origin.host.rstrip(".").partition("%")[0]
         session = None
         try:
-            session = TLSSession(tls_context(origin.tls), host, origin.ticket)
+            session = self._make_session(tls_context(origin.tls), host)
             while not session.handshake():
                 self._send(session.drain())
                 data = self._receive()
@@ -242,6 +243,7 @@ class Connector:
                 else:
                     session.feed_eof()
             self._send(session.drain())
+            self.early = session.decrypt(b"")
         except _Expired as error:
             raise Failure(Phase.TLS_TIMEOUT, error) from None
         except (ssl.SSLError, OSError) as error:
@@ -249,6 +251,15 @@ class Connector:
             self._send_alert(session)
             raise Failure(Phase.TLS, error) from None
         self.tls = session
+
+    def _make_session(self, context: ssl.SSLContext, host: str) -> TLSSession:
+        ticket = self._origin.ticket
+        if ticket is not None:
+            try:
+                return TLSSession(context, host, ticket)
+            except ValueError:  # from a context that has been dropped and made again since
+                self._origin.ticket = None
+        return TLSSession(context, host)
 
     def _send_alert(self, session: TLSSession | None) -> None:
         """Tell the peer why, if OpenSSL has written it and the socket takes it at once."""

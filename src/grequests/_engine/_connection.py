@@ -7,8 +7,9 @@ raises becomes the outcome of the exchange: gevent would print and swallow it.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import ssl
-from http.client import HTTPException, RemoteDisconnected
+from http.client import RemoteDisconnected
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from gevent.monkey import get_original
 from ._deadlines import NEVER
 from ._failure import Failure, Phase
 from ._protocol import ResponseReader
+from ._watchers import close_watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,21 @@ SMALL_CHUNK: Final = 4096
 CHUNK: Final = 65536
 #: What is read at once of a body known to be long.
 LARGE_CHUNK: Final = 131072
+
+
+class _LastReader(ResponseReader):
+    """The reader of a connection that serves one request only."""
+
+    __slots__ = ()
+
+    @property
+    def reusable(self) -> bool:
+        """Never."""
+        return False
+
+    @reusable.setter
+    def reusable(self, value: bool) -> None:
+        pass
 
 
 class _Allocator:
@@ -115,6 +132,23 @@ class Connection:
         """Whether the idle connection has nothing to say: no byte, no end."""
         return not self._poll(0)
 
+    def begin(self, exchange: Exchange, early: bytes) -> None:
+        """Send the first request.
+
+        A server that speaks before it was asked (to say that it is overloaded, say) is heard as
+        the answer to this request, as Requests does. Its answer to the request itself may come at
+        any time after: such a connection is not used again.
+
+        Args:
+            exchange: the request.
+            early: what was already read from the connection.
+        """
+        if early or not self.is_silent():
+            self.reader = _LastReader()
+        self.start(exchange)
+        if early:
+            self._hear(early)
+
     def start(self, exchange: Exchange) -> None:
         """Send a request on this idle connection."""
         self.exchange = exchange
@@ -126,11 +160,16 @@ class Connection:
             self.origin.engine.deadlines.watch(self, monotonic() + timeout)
         else:
             self.deadline = NEVER
-        wire = exchange.wire if self._encrypt is None else self._encrypt(exchange.wire)
+        wire = exchange.wire
         try:
+            if self._encrypt is not None:
+                wire = self._encrypt(wire)
             count = self._send(wire)
         except BlockingIOError:
             count = 0
+        except ssl.SSLError:
+            self._end()
+            return
         except OSError:
             # The server may have answered before it closed: the read will tell.
             return
@@ -148,7 +187,7 @@ class Connection:
         if self.closed:
             return
         self.closed = True
-        self._watcher.close()
+        close_watcher(self._watcher)
         self._sock.close()
         self.reader.close()
         self.origin.engine.deadlines.forget(self)
@@ -159,6 +198,11 @@ class Connection:
         exchange = self.exchange
         if exchange is None:
             self.origin.on_idle_expired(self)
+            return
+        timeout = exchange.read_timeout
+        if timeout is not None and self._poll(0):
+            # The server was in time, it is the hub that was kept from reading.
+            self.origin.engine.deadlines.watch(self, monotonic() + timeout)
             return
         phase = Phase.HEAD_TIMEOUT if self.reader.head is None else Phase.BODY_TIMEOUT
         self._fail(Failure(phase, TimeoutError("timed out"), sent=True))
@@ -196,7 +240,24 @@ class Connection:
         else:
             self._outgoing = rest
 
+    def _end(self) -> None:
+        """Nothing can be sent any more: have the next read tell."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(_socket.SHUT_RDWR)
+
     # Receiving
+
+    def _hear(self, data: bytes) -> None:
+        """Take bytes of the response that came without being waited for."""
+        exchange = self.exchange
+        assert exchange is not None
+        try:
+            if self.reader.feed(data):
+                self._finish(exchange, self.reader)
+            else:
+                self._go_on(exchange)
+        except Exception as error:  # noqa: BLE001 - it is this exchange's outcome
+            self._on_error(error)
 
     def _on_readable(self) -> None:
         try:
@@ -221,6 +282,8 @@ class Connection:
             self._on_error(error)
 
     def _on_error(self, error: Exception) -> None:
+        if isinstance(error, BlockingIOError):
+            return  # another callback of this turn of the loop has read what was there
         if isinstance(error, OSError):
             self._broken(error)
         else:
@@ -350,11 +413,31 @@ class TLSConnection(Connection):
                 self.origin.on_idle_closed(self)
             return
         if data and self.reader.feed(data):
+            if tls.closed:
+                self.reader.reusable = False
             self._finish(exchange, self.reader)
         elif not wire or tls.closed:
             self._on_end()
         else:
+            if not data:
+                self._reply_in_tls()
             self._go_on(exchange)
+
+    def _reply_in_tls(self) -> None:
+        """Send what TLS itself has to say: new keys, a certificate asked for late."""
+        data = self._tls.drain()
+        if not data:
+            return
+        if self._outgoing is not None:
+            self._outgoing = memoryview(bytes(self._outgoing) + data)
+            return
+        try:
+            count = self._send(data)
+        except BlockingIOError:
+            count = 0
+        if count < len(data):
+            self._outgoing = memoryview(data)[count:]
+            self._watch(READ | WRITE)
 
     def _fail_tls(self, error: ssl.SSLError) -> None:
         if self.exchange is None:

@@ -16,6 +16,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ._watchers import close_watcher
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -76,7 +78,7 @@ class Deadlines:
     def close(self) -> None:
         """Stop the timer and drop everything."""
         if self._timer is not None:
-            self._timer.close()
+            close_watcher(self._timer)
             self._timer = None
         self._timer_at = NEVER
         self._slots.clear()
@@ -87,22 +89,35 @@ class Deadlines:
         now = self._clock()
         self._timer_at = NEVER
         due = self._due
-        while due and due[0] <= now:
-            for thing in self._slots.pop(heapq.heappop(due), ()):
+        try:
+            while due and due[0] <= now:
+                self._look_at(self._slots.pop(heapq.heappop(due), set()), now)
+        finally:
+            if due:
+                self._arm(due[0], now)
+
+    def _look_at(self, things: set[Mortal], now: float) -> None:
+        # Taken out one by one: should one of them raise, the others are looked at next time.
+        try:
+            while things:
+                thing = things.pop()
                 thing.slot = NEVER
                 if thing.deadline <= now:
                     thing.deadline = NEVER
                     thing.expire()
                 elif thing.deadline != NEVER:
                     self._enter(thing)
-        if due:
-            self._arm(due[0], now)
+        finally:
+            for thing in things:
+                if thing.deadline != NEVER:
+                    self._enter(thing)
 
     def _enter(self, thing: Mortal) -> None:
         old = self._slots.get(thing.slot)
         if old is not None:
             old.discard(thing)
-        slot = math.ceil(thing.deadline / RESOLUTION) * RESOLUTION
+        # Always after the deadline, however the division rounds: `sweep` would turn for ever.
+        slot = (math.floor(thing.deadline / RESOLUTION) + 1) * RESOLUTION
         thing.slot = slot
         things = self._slots.get(slot)
         if things is None:

@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 import gevent
 from gevent.monkey import get_original
@@ -21,6 +22,7 @@ from ._budget import BUDGET, Budget
 from ._deadlines import Deadlines
 from ._pool import Origin, OriginKey
 from ._resolve import Resolver
+from ._watchers import close_watcher
 
 if TYPE_CHECKING:
     from ._exchange import Exchange
@@ -65,6 +67,9 @@ class Engine:
         self.deadlines = Deadlines(lambda delay: hub.loop.timer(delay, ref=False), time.monotonic)
         self.resolver = Resolver(hub.resolver.getaddrinfo)
         self.origins: dict[OriginKey, Origin] = {}
+        # An origin that has been retired may still be in somebody's hands and come back: there
+        # must never be two for one key, or one of them would be out of reach.
+        self._all: WeakValueDictionary[OriginKey, Origin] = WeakValueDictionary()
         self.starved: dict[Exchange, Origin] = {}
         self.opened = 0
         self._tickets: dict[OriginKey, Any] = {}
@@ -79,9 +84,10 @@ class Engine:
 
     def origin(self, key: OriginKey) -> Origin:
         """The connections to an identity, kept or new."""
-        known = self.origins.get(key)
+        known = self.origins.get(key) or self._all.get(key)
         if known is None:
-            known = Origin(self, key)
+            known = self._all[key] = Origin(self, key)
+        if known.ticket is None:
             known.ticket = self._tickets.pop(key, None)
         return known
 
@@ -101,12 +107,7 @@ class Engine:
     def close(self) -> None:
         """Close every connection and forget everything. The engine can be used again."""
         for origin in list(self.origins.values()):
-            origin.idle.clear()
-            origin.waiting.clear()
-            for worker in list(origin.connecting.values()):
-                worker.kill(block=False)
-            for connection in list(origin.connections):
-                connection.abort()
+            origin.close()
         self.origins.clear()
         self.starved.clear()
         self._tickets.clear()
@@ -154,6 +155,9 @@ class Engine:
         """Have an exchange wait for a descriptor."""
         self.origins[origin.key] = origin
         self.starved[exchange] = origin
+        self._keep_trying()
+
+    def _keep_trying(self) -> None:
         if self._retry is None and not self.has_others(None):
             # All descriptors are in other threads' hands: nothing of ours will wake us.
             self._retry = self.loop.timer(_RETRY, _RETRY)
@@ -189,12 +193,14 @@ class Engine:
             del self.starved[exchange]
             if exchange in origin.waiting:
                 origin.grow(exchange)
-        if not self.starved:
+        if self.starved:
+            self._keep_trying()
+        else:
             self._stop_retrying()
 
     def _stop_retrying(self) -> None:
         if self._retry is not None:
-            self._retry.close()
+            close_watcher(self._retry)
             self._retry = None
 
     def _evict_idle(self) -> None:
@@ -261,11 +267,14 @@ def drop(engine: Engine) -> None:
 
 
 def close_engine() -> None:
-    """Close this thread's connections, if it has any. The next request makes new ones."""
+    """Close this thread's idle connections, if it has any. The next request makes new ones.
+
+    Requests that other greenlets wait for go on: without their connection they would wait for ever.
+    """
     hub = gevent.hub._get_hub()  # type: ignore[attr-defined]  # noqa: SLF001 - asks without making one
     engine: Engine | None = getattr(hub, _ATTRIBUTE, None)
     if engine is not None and engine.pid == os.getpid():
-        engine.close()
+        engine.close_idle()
 
 
 @atexit.register
@@ -281,7 +290,7 @@ def _after_fork() -> None:
     for engine in inherited:
         engine.forked()
     if inherited:
-        gevent.reinit()  # type: ignore[attr-defined]
+        gevent.reinit()
 
 
 if hasattr(os, "register_at_fork"):

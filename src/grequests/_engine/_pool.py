@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: more; whoever sends just as the other side closes has to send twice.
 IDLE_SECONDS: Final = 4.0
 
+#: Exchanges after which a connection makes room if another origin cannot have one.
+TURN: Final = 64
+
 #: What `socket()` and `connect()` say when the system has nothing left to give.
 _EXHAUSTED: Final = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.ENOMEM}
@@ -62,6 +65,7 @@ class Origin:
     """The connections to one identity. Made by `Engine.origin`."""
 
     __slots__ = (
+        "__weakref__",
         "connecting",
         "connections",
         "engine",
@@ -129,6 +133,8 @@ class Origin:
 
     def grow(self, exchange: Exchange) -> None:
         """Have a connection made for a waiting exchange, as soon as there is a descriptor."""
+        if exchange in self.connecting:
+            return  # one is still being made since the exchange was here last
         if self.engine.take_descriptor():
             self.engine.origins[self.key] = self
             self.connecting[exchange] = gevent.spawn(self._connect, exchange)
@@ -139,9 +145,16 @@ class Origin:
         """Forget a waiting exchange and whatever is under way for it."""
         self.waiting.pop(exchange, None)
         self.engine.starved.pop(exchange, None)
-        worker = self.connecting.get(exchange)
-        if worker is not None:
-            worker.kill(block=False)
+        self._stop_connecting(exchange)
+
+    def close(self) -> None:
+        """Close everything, and forget who waits without telling them."""
+        self.idle.clear()
+        self.waiting.clear()
+        for exchange in list(self.connecting):
+            self._stop_connecting(exchange)
+        for connection in list(self.connections):
+            connection.abort()
 
     # Connections in
 
@@ -180,7 +193,9 @@ class Origin:
         self._retire()
 
     def close_idle(self) -> None:
-        """Close what nobody uses."""
+        """Close what nobody uses, and make no more of it."""
+        for exchange in [each for each in self.connecting if each not in self.waiting]:
+            self._stop_connecting(exchange)
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.close()
@@ -188,12 +203,19 @@ class Origin:
     def _serve(self, connection: Connection) -> None:
         """Give the connection to who has waited longest."""
         exchange = next(iter(self.waiting))
-        if not connection.is_silent():
+        if not connection.is_silent() or self._is_turn_over(connection):
             connection.close()
             return
         del self.waiting[exchange]
         self.engine.starved.pop(exchange, None)
         connection.start(exchange)
+
+    def _is_turn_over(self, connection: Connection) -> bool:
+        """Whether another origin, which has no descriptor, has waited for long enough."""
+        starved = self.engine.starved
+        if connection.served % TURN or not starved:
+            return False
+        return next(iter(starved.values())) is not self
 
     def _retire(self) -> None:
         """Without connections an origin is not worth remembering, save for its TLS ticket."""
@@ -202,6 +224,21 @@ class Origin:
 
     # Connecting, in a greenlet
 
+    def _stop_connecting(self, exchange: Exchange) -> None:
+        worker = self.connecting.pop(exchange, None)
+        if worker is None:
+            return
+        worker.kill(block=False)
+        if worker.ready():
+            # It had not begun, and will not: `_connect` cannot tidy up.
+            self.engine.give_descriptor()
+            self._retire()
+
+    def _leave(self, exchange: Exchange) -> None:
+        """The running worker has done its work."""
+        if self.connecting.get(exchange) is gevent.getcurrent():
+            del self.connecting[exchange]
+
     def _connect(self, exchange: Exchange) -> None:
         connector = Connector(
             self.engine.hub, self.engine.resolver, self, exchange.connect_timeout
@@ -209,12 +246,12 @@ class Origin:
         try:
             connector.connect()
         except BaseException as error:
-            del self.connecting[exchange]
+            self._leave(exchange)
             self._on_connect_failed(exchange, error)
             if isinstance(error, gevent.GreenletExit):
                 raise
             return
-        del self.connecting[exchange]
+        self._leave(exchange)
         self._on_connected(exchange, connector)
 
     def _on_connected(self, exchange: Exchange, connector: Connector) -> None:
@@ -225,13 +262,17 @@ class Origin:
         self.engine.opened += 1
         if exchange in self.waiting:
             del self.waiting[exchange]
-            connection.start(exchange)
+            connection.begin(exchange, connector.early)
+        elif connector.early:
+            connection.close()
         else:
             self.on_idle(connection, monotonic())
 
     def _on_connect_failed(self, exchange: Exchange, error: BaseException) -> None:
         self.engine.give_descriptor()
-        if exchange in self.waiting and not isinstance(error, gevent.GreenletExit):
+        if exchange in self.waiting and exchange not in self.connecting:
+            if isinstance(error, gevent.GreenletExit):  # by who ends all greenlets, not by us
+                error = ConnectionAbortedError("the connecting greenlet was killed")
             if _is_exhaustion(error) and self.engine.has_others(self):
                 self.engine.budget.exhausted()
                 self.engine.starve(self, exchange)

@@ -79,8 +79,13 @@ class Resolver:
         try:
             answers = self._lookup(host, 0, allowed_gai_family(), _socket.SOCK_STREAM)
             addresses = interleave([Address(a[0], a[4]) for a in answers])
-        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
-            running.set_exception(error)
+        except BaseException as error:
+            # It belongs to those who wait, who are not to die of what killed this greenlet.
+            if isinstance(error, Exception):
+                running.set_exception(error)
+                return
+            running.set_exception(_socket.gaierror(_socket.EAI_AGAIN, "the lookup was ended"))
+            raise
         else:
             if len(self._known) >= MAX_NAMES:
                 self._known.clear()
