@@ -115,7 +115,9 @@ def no_leaks(_frozen_heap: None) -> Iterator[None]:
     To be asked for before any server, so that the servers' descriptors are closed by then.
     """
     current_engine()
-    in_thread(int)  # gevent's thread pools keep a watcher from their first use on
+    # Thread pools (gevent's own asks for names) keep a watcher from their first use on.
+    gevent.get_hub().threadpool.apply(int)
+    in_thread(int)
     gevent.sleep(0)
     greenlets, watchers, before = live_greenlets(), live_watchers(), descriptors()
     yield
