@@ -26,8 +26,15 @@ from ._engine import Exchange, Failure, current_engine, warn_unverified
 from ._environment import Environment
 from ._lane import general_reason
 from ._options import NO_RETRIES, Options, RunContext
-from ._prepare import SIMPLE_URL, NotPlainError, Prepared, address, prepare
-from ._redirect import REDIRECTS, NoSession, check_length, next_request
+from ._prepare import SIMPLE_URL, NotPlainError, Prepared, prepare
+from ._redirect import (
+    REDIRECTS,
+    NoSession,
+    address_hop,
+    is_doubtful,
+    next_hop,
+    options_for,
+)
 from ._response import Response, with_jar
 from ._templates import Entry, Templates
 from ._translate import IN_BODY, Fault, body_error, pool_of, send_error
@@ -146,6 +153,12 @@ class Call(Exchange):
         elif hasattr(self, "origin"):
             self.run.engine.abort(self)
         self.request._in_flight = False  # noqa: SLF001
+
+    def drop(self) -> None:
+        """It has ended and nobody will read it: an unread body must not keep its socket."""
+        response = self.request.response
+        if response is not None and not getattr(response, "_content_consumed", True):
+            response.close()
 
     def _start_plain(self) -> bool:
         """The shortest way: a simple URL, and a template for what stands around its target."""
@@ -339,7 +352,14 @@ class Call(Exchange):
         else:
             if self._history:
                 response.history = self._history
+            elif response.status_code in REDIRECTS and isinstance(response, Response):
+                self._look_ahead(response)
             self._succeed(response)
+
+    def _look_ahead(self, response: Response) -> None:
+        """Fail where Requests fails to say where a redirect leads that is not followed."""
+        if response.is_redirect and is_doubtful(response):
+            _ = response.next
 
     def _keep_cookies(self, response: Any) -> None:
         jar = self._cookie_jar()
@@ -371,23 +391,18 @@ class Call(Exchange):
         if self._history is None:
             self._history = []
             self._keep_cookies(response)
-        response.history = self._history[:]
-        check_length(self._history, response, options.max_redirects)
-        self._history.append(response)
-        following = next_request(response, options, session)
+        following = next_hop(response, self._history, options, session)
         if following is None:
-            self._history.pop()
             self._succeed(response)
             return
-        response.history = self._history[:-1]
-        self._retries = options.retries
+        self._history.append(response)
+        self._options = options = options_for(following, options)
         try:
-            if options.session is not None:
-                options.session.get_adapter(following.url)  # type: ignore[arg-type]
-            ready = address(following, options)
+            ready = address_hop(following, options)
         except NotPlainError:
             self._spawn(self._run_rest, following)
             return
+        self._retries = options.retries
         self._send(ready)
 
     # Failures and retries

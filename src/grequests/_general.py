@@ -181,7 +181,18 @@ def shared_adapter() -> HTTPAdapter:
 def close() -> None:
     """Close the idle connections of requests that had no session.  Safe to call again."""
     if _shared is not None:
+        for manager in (_shared.poolmanager, *_shared.proxy_manager.values()):
+            _close_idle(manager)
         _shared.close()
+
+
+def _close_idle(manager: PoolManager) -> None:
+    """Close a manager's idle connections now; urllib3 does when a pool's last response is gone."""
+    for key in manager.pools.keys():  # noqa: SIM118 - it is no dict
+        pool = manager.pools.get(key)
+        for conn in list(getattr(pool and pool.pool, "queue", ())):
+            if conn is not None:
+                conn.close()
 
 
 def _green_adapter(adapter: Any) -> None:

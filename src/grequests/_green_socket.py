@@ -198,6 +198,10 @@ class GreenSocket(_Socket):
             self._wait(_WRITE, self._timeout)
         except TimeoutError:
             return errno.EWOULDBLOCK
+        except BaseException:
+            # The greenlet is being killed; urllib3 closes the socket after an OSError only.
+            self.close()
+            raise
         return self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
 
     def _wait(self, events: int, seconds: float | None) -> None:

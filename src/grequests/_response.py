@@ -67,30 +67,30 @@ class Response(requests.Response):
     _content_consumed = True
 
     @lazy
-    def headers(self) -> CaseInsensitiveDict[str]:  # type: ignore[override]
+    def headers(self) -> CaseInsensitiveDict[str]:
         headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
-        headers._store = parse_headers(self._head)  # type: ignore[attr-defined]  # noqa: SLF001
+        headers._store = parse_headers(self._head)  # noqa: SLF001
         return headers
 
     @lazy
-    def reason(self) -> str:  # type: ignore[override]
+    def reason(self) -> str:
         line = self._head.split(b"\r\n", 1)[0].decode("latin-1")
         return (line.split(None, 2) + ["", "", ""])[2].strip()
 
     @lazy
-    def encoding(self) -> str | None:  # type: ignore[override]
+    def encoding(self) -> str | None:
         return get_encoding_from_headers(self.headers)
 
     @lazy
-    def elapsed(self) -> timedelta:  # type: ignore[override]
+    def elapsed(self) -> timedelta:
         return timedelta(seconds=self._seconds)
 
     @lazy
-    def history(self) -> list[requests.Response]:  # type: ignore[override]
+    def history(self) -> list[requests.Response]:
         return []
 
     @lazy
-    def request(self) -> PreparedRequest:  # type: ignore[override]
+    def request(self) -> PreparedRequest:
         prepared, method, _, _, _, headers = self._source
         if prepared is None:
             prepared = PreparedRequest()
@@ -100,24 +100,24 @@ class Response(requests.Response):
         return with_jar(prepared)
 
     @lazy
-    def cookies(self) -> RequestsCookieJar:  # type: ignore[override]
+    def cookies(self) -> RequestsCookieJar:
         jar = RequestsCookieJar()
         if b"\nset-cookie" in self._head.lower():
             extract_cookies_to_jar(jar, self.request, self.raw)
         return jar
 
     @lazy
-    def raw(self) -> HTTPResponse:  # type: ignore[override]
+    def raw(self) -> HTTPResponse:
         return build_raw(self._head, self._source)
 
     @lazy
-    def connection(self) -> Any:  # type: ignore[override]
+    def connection(self) -> Any:
         from ._general import shared_adapter  # noqa: PLC0415 - the other lane, only if asked for
 
         return self._source[2].adapter or shared_adapter()
 
     @lazy
-    def _next(self) -> PreparedRequest | None:  # type: ignore[override]
+    def _next(self) -> PreparedRequest | None:
         from ._redirect import next_request  # noqa: PLC0415 - needs this module
 
         options = self._source[2]
@@ -140,7 +140,7 @@ class Response(requests.Response):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._next = None  # type: ignore[assignment]
+        self._next = None
 
 
 Response.__module__ = "grequests"
@@ -197,7 +197,7 @@ def build_raw(head: bytes, source: tuple[Any, ...]) -> HTTPResponse:
     original.begin()
     original.close()
     raw = HTTPResponse(
-        body=original,  # type: ignore[arg-type]
+        body=original,
         headers=HTTPHeaderDict((name, unfold(value)) for name, value in original.msg.items()),
         status=original.status,
         version=original.version,

@@ -29,6 +29,9 @@ class Job(Protocol):
     def abort(self) -> None:
         """End now, without calling back."""
 
+    def drop(self) -> None:
+        """It has ended, and nobody will read it."""
+
 
 class Scheduler:
     """Runs the jobs of one run.
@@ -123,10 +126,15 @@ class Scheduler:
         self._ready.clear()
         for job in unfinished:
             job.abort()
+        self._drop_unread()
         if not self._feeder.dead:
             # Whoever closes may be the hub or the garbage collector: never wait here.
             self._feeder.kill(block=False)
         self._error = None
+
+    def _drop_unread(self) -> None:
+        while self._finished:
+            self._finished.popleft().drop()
 
     def _start_clock(self, timeout: float | None) -> Any:
         if timeout is None:
@@ -185,7 +193,7 @@ class Scheduler:
         """Something that is no outcome (KeyboardInterrupt, SystemExit) has to reach the reader."""
         self._error = error
         self._over = True
-        self._finished.clear()
+        self._drop_unread()
         self._wake_reader()
 
     def _readmit(self, job: Job) -> None:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from requests import Session
+from requests.cookies import RequestsCookieJar
+from requests.structures import CaseInsensitiveDict
 
-from ._lane import general_reason
+from ._lane import adapter_reason, general_reason
 from ._options import Options, RunContext, host_header
 from ._prepare import NotPlainError, prepare, serialize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from requests.structures import CaseInsensitiveDict
 
     from ._engine import Origin
 
@@ -159,7 +159,7 @@ class Templates:
     ) -> Template | None:
         context = self._context
         environment = context.environment
-        if environment.has_proxies and session is not None and session.proxies:
+        if session is not None and not _treats_all_alike(session):
             return None
         if general_reason(method, _PROBE, session, kwargs, environment) is not None:
             return None
@@ -167,6 +167,17 @@ class Templates:
             return Template(method, Options(context, session, kwargs, _PROBE), kwargs)
         except NotPlainError:
             return None
+
+
+def _treats_all_alike(session: Session) -> bool:
+    """Whether a session's adapters are as plain, and as patient, for one URL as for another."""
+    adapters: Any = session.adapters
+    if adapters.keys() != {"http://", "https://"}:
+        return False
+    http, https = adapters["http://"], adapters["https://"]
+    if adapter_reason(http) is not None or adapter_reason(https) is not None:
+        return False
+    return bool(vars(http.max_retries) == vars(https.max_retries))
 
 
 def fingerprint(
@@ -187,7 +198,8 @@ def fingerprint(
                 return None
             parts += (name, *value.items())
         else:
-            parts += (name, value, type(value))
+            kind = tuple(map(type, value)) if type(value) is tuple else type(value)
+            parts += (name, value, kind)
     if session is not None:
         state = _session_state(session)
         if state is None:
@@ -200,6 +212,9 @@ def _session_state(session: Session) -> tuple[Any, ...] | None:
     """What a plain session adds to each of its requests, if it is the same for every URL."""
     if (
         type(session) is not Session
+        or type(session.headers) is not CaseInsensitiveDict
+        or type(session.cookies) is not RequestsCookieJar
+        or type(session.hooks) is not dict
         or session.params
         or session.proxies
         or session.cookies._cookies  # type: ignore[attr-defined]  # noqa: SLF001
@@ -209,7 +224,7 @@ def _session_state(session: Session) -> tuple[Any, ...] | None:
     return (
         id(session),
         len(vars(session)),
-        tuple(session.headers._store.values()),  # type: ignore[attr-defined]  # noqa: SLF001
+        tuple(session.headers._store.values()),  # noqa: SLF001
         session.auth if type(session.auth) is tuple else id(session.auth),
         session.verify,
         session.cert,

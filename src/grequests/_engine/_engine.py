@@ -275,6 +275,8 @@ def close_engine() -> None:
     engine: Engine | None = getattr(hub, _ATTRIBUTE, None)
     if engine is not None and engine.pid == os.getpid():
         engine.close_idle()
+        if not engine.origins and not engine.starved:
+            engine.close()  # nothing under way: the timers can go, too
 
 
 @atexit.register
