@@ -143,6 +143,7 @@ class Connection:
             exchange: the request.
             early: what was already read from the connection.
         """
+        early += self._overhear()
         if early or not self.is_silent():
             self.reader = _LastReader()
         self.start(exchange)
@@ -246,6 +247,10 @@ class Connection:
             self._sock.shutdown(_socket.SHUT_RDWR)
 
     # Receiving
+
+    def _overhear(self) -> bytes:
+        """What `is_silent` would take from the socket."""
+        return b""
 
     def _hear(self, data: bytes) -> None:
         """Take bytes of the response that came without being waited for."""
@@ -391,6 +396,12 @@ class TLSConnection(Connection):
             return not self._tls.decrypt(data) and not self._tls.closed
         except OSError:
             return False
+
+    def _overhear(self) -> bytes:
+        try:
+            return self._tls.decrypt(self._receive(CHUNK))
+        except OSError:
+            return b""  # nothing, or something that the next read will tell
 
     def _on_readable(self) -> None:
         try:

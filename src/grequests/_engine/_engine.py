@@ -118,6 +118,8 @@ class Engine:
         """Close the connections that nobody uses."""
         for origin in list(self.origins.values()):
             origin.close_idle()
+        if not self.deadlines:
+            self.deadlines.close()  # its timer would go on for a few seconds
 
     def statistics(self) -> EngineStatistics:
         """A snapshot of the counts."""
