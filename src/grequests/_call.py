@@ -17,7 +17,7 @@ from requests import PreparedRequest
 from requests.cookies import extract_cookies_to_jar
 from requests.exceptions import ContentDecodingError
 from requests.hooks import dispatch_hook
-from urllib3.exceptions import MaxRetryError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from . import _general, _stock
 from ._asyncrequest import AsyncRequest
@@ -436,19 +436,22 @@ class Call(Exchange):
             following = retries.increment(
                 self.method, self._target, response=response.raw, _pool=pool_of(self.origin)
             )
+            delay = None
+            if following.respect_retry_after_header:
+                delay = following.get_retry_after(response.raw)
         except MaxRetryError as error:
             if retries.raise_on_status:
-                raise send_error(error, self._prepared_request()) from error
+                raise send_error(error, with_jar(self._prepared_request())) from error
             return False
-        delay = None
-        if following.respect_retry_after_header:
-            delay = following.get_retry_after(response.raw)
+        except HTTPError as error:  # a Retry-After that is none
+            raise send_error(error, with_jar(self._prepared_request())) from error
         self._retry(following, delay or following.get_backoff_time())
         return True
 
     def _retry(self, retries: Any, seconds: float) -> None:
         self._prepared = self._prepared_request()
         self._retries = retries
+        self._options = self._options.retried(retries)
         self.run.sink.again(self, seconds)
 
     def _prepared_request(self) -> PreparedRequest:

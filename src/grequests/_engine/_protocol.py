@@ -456,4 +456,6 @@ def _is_head(head: bytes) -> bool:
 
 
 def _first_line(data: bytes) -> str:
-    return data.split(b"\r\n", 1)[0][:200].decode("latin-1")
+    """With its line end, as http.client shows it."""
+    end = data.find(b"\n") + 1
+    return data[: end or None][:200].decode("latin-1")
