@@ -1,0 +1,306 @@
+"""The arrows of the design: who imports whom, and that importing changes nothing in the process."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from servers import Server
+
+import grequests
+
+ROOT = Path(grequests.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+LINES = {file: file.read_text().splitlines() for file in FILES}
+
+
+def name_of(file: Path) -> str:
+    """`_engine._pool` for `_engine/_pool.py`, `_engine` for its `__init__`, "" for the package's."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(file): file for file in FILES}
+
+
+class Import(NamedTuple):
+    """`module` is ours without the package's name, or `!` and the name of somebody else's."""
+
+    module: str
+    line: int
+    in_function: bool
+    for_types_only: bool
+
+
+def imports(name: str) -> list[Import]:
+    file = MODULES[name]
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    found: list[Import] = []
+
+    def visit(node: ast.AST, in_function: bool, for_types: bool) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            for_types = True
+        in_function = in_function or isinstance(node, (ast.FunctionDef, ast.Lambda))
+        targets: list[str] = []
+        if isinstance(node, ast.Import):
+            targets = [foreign(alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            targets = resolve(node)
+        found.extend(Import(each, node.lineno, in_function, for_types) for each in targets)
+        for child in ast.iter_child_nodes(node):
+            visit(child, in_function, for_types)
+
+    def resolve(node: ast.ImportFrom) -> list[str]:
+        if not node.level:
+            return [foreign(node.module or "")]
+        above = package.split(".") if package else []
+        base = above[: len(above) - (node.level - 1)]
+        whole = ".".join([*base, *([node.module] if node.module else [])])
+        if node.module:
+            return [whole]
+        return [".".join(filter(None, [whole, alias.name])) for alias in node.names]
+
+    def foreign(target: str) -> str:
+        if target.split(".")[0] == "grequests":
+            return target.removeprefix("grequests").removeprefix(".")
+        return "!" + target
+
+    visit(ast.parse(file.read_text()), False, False)
+    # `from . import __version__` names no module but what is in the package's own.
+    return [
+        each if each.module.startswith("!") or each.module in MODULES else each._replace(module="")
+        for each in found
+    ]
+
+
+def ours(name: str, *, with_types: bool = False) -> set[str]:
+    """Modules of ours that a module needs to be imported."""
+    return {
+        each.module
+        for each in imports(name)
+        if not each.module.startswith("!")
+        and not each.in_function
+        and (with_types or not each.for_types_only)
+    }
+
+
+def theirs(name: str) -> set[str]:
+    """Top-level names of other packages that a module uses at all."""
+    return {
+        each.module[1:].split(".")[0]
+        for each in imports(name)
+        if each.module.startswith("!") and not each.for_types_only
+    }
+
+
+# --- shape ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_module_says_what_it_is(name):
+    assert ast.get_docstring(ast.parse(MODULES[name].read_text())), MODULES[name]
+
+
+def test_there_are_no_cycles():
+    graph = {name: ours(name) for name in MODULES}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(MODULES)
+
+
+#: What a module, or all modules of a kind, may import of ours.
+MAY_IMPORT = {
+    "_exceptions": set(),
+    "_typing": set(),
+    "_scheduler": set(),
+    "_asyncrequest": set(),
+    "_environment": set(),
+    "_decode": set(),
+    "_stock": set(),
+    "_lane": {"_stock"},
+    "_bulk": {"_asyncrequest", "_call", "_exceptions", "_scheduler"},
+    "_api": {"_asyncrequest", "_bulk", "_engine", "_general", "_exceptions"},
+}
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_a_module_knows_only_what_its_layer_may_know(name):
+    assert ours(name) <= MAY_IMPORT[name]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("_engine")])
+def test_the_engine_knows_nothing_above_it(name):
+    assert all(each.startswith("_engine") for each in ours(name, with_types=True))
+    assert "requests" not in theirs(name)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("_green")])
+def test_green_connections_know_nothing_above_them(name):
+    assert all(each.startswith(("_green", "_stock")) for each in ours(name, with_types=True))
+
+
+def test_the_general_lane_knows_nothing_of_the_fast_one():
+    assert all(each.startswith(("_green", "_stock")) for each in ours("_general", with_types=True))
+
+
+def test_the_scheduler_knows_nothing_of_http():
+    assert theirs("_scheduler").isdisjoint({"requests", "urllib3", "http", "httptools", "socket"})
+
+
+def test_the_protocol_does_no_input_or_output():
+    known = theirs("_engine._protocol")
+    assert known.isdisjoint({"socket", "_socket", "gevent", "ssl", "select", "threading", "time"})
+
+
+def importers(name: str) -> set[str]:
+    return {each for each in MODULES if name in ours(each, with_types=True)}
+
+
+def test_each_upper_layer_is_known_only_by_the_one_above_it():
+    assert importers("_api") == {""}
+    assert importers("_bulk") == {"_api"}
+    assert importers("_call") == {"_bulk"}
+    assert importers("_scheduler") == {"_bulk"}
+
+
+def test_the_package_itself_is_for_its_users_and_the_command_line():
+    assert importers("") <= {"__main__", "_cli", "_demo", "testing"}
+
+
+def test_imports_in_functions_are_few_and_say_why():
+    silent = [
+        f"{name}:{each.line}"
+        for name, file in MODULES.items()
+        for each in imports(name)
+        if each.in_function and "PLC0415" not in LINES[file][each.line - 1]
+    ]
+    assert silent == []
+    unexplained = [
+        f"{name}:{each.line}"
+        for name, file in MODULES.items()
+        for each in imports(name)
+        if each.in_function and len(LINES[file][each.line - 1].partition("PLC0415")[2].strip()) < 8
+    ]
+    assert unexplained == []
+
+
+# --- nothing is patched --------------------------------------------------------------------------
+
+SNAPSHOT = """
+import json, sys, types
+NAMES = "socket ssl threading time select subprocess os signal queue requests urllib3 http".split()
+ORDER = sys.argv[2]
+
+import socket, ssl, threading, time, select, subprocess, os, signal, queue, http.client
+if ORDER == "requests first":
+    import requests, urllib3
+elif ORDER == "gevent first":
+    import gevent.monkey
+    gevent.monkey.patch_all()
+    import requests, urllib3
+if ORDER != "grequests first":
+    import requests.adapters, requests.sessions, urllib3.contrib.socks
+
+def snapshot():
+    taken = {}
+    for name, module in list(sys.modules.items()):
+        if module is None or name.split(".")[0] not in NAMES:
+            continue
+        for attribute, value in list(vars(module).items()):
+            if attribute.startswith("__") or isinstance(value, types.ModuleType):
+                continue  # a submodule appears in its package when it is imported
+            taken[name, attribute] = value
+            if isinstance(value, type) and value.__module__.split(".")[0] in NAMES:
+                for member, inside in list(vars(value).items()):
+                    if member not in ("__doc__", "__dict__", "__weakref__", "__abstractmethods__"):
+                        taken[name, attribute, member] = inside
+    return taken
+
+def changes(before, after):
+    # What is new is a module's business; what was there has to be the same object.
+    return sorted(".".join(key) for key in before if after.get(key, "gone") is not before[key])
+
+found = {}
+if ORDER == "grequests first":
+    import grequests
+    import requests, urllib3, requests.adapters, requests.sessions
+    before = snapshot()
+else:
+    before = snapshot()
+    import grequests
+    found["import"] = changes(before, snapshot())
+url = sys.argv[1]
+sent = [grequests.get(url), grequests.get(url, session=requests.Session()), grequests.get("x")]
+found["codes"] = [r and r.status_code for r in grequests.map(sent)]
+found["codes"] += [r and len(r.content) for r in grequests.map(sent, stream=True)]
+found["codes"] += [r.status_code for r in grequests.imap(iter(sent))]
+found["use"] = changes(before, snapshot())
+import gevent.monkey
+found["gevent"] = sorted(gevent.monkey.saved)
+found["classes"] = [socket.socket.__module__, ssl.SSLContext.__module__, time.sleep.__module__,
+                    threading.Lock.__module__, threading.Thread.start.__module__]
+found["pools"] = [urllib3.HTTPConnectionPool.__module__, urllib3.HTTPConnectionPool.QueueCls.__module__,
+                  urllib3.HTTPConnectionPool.ConnectionCls.__module__]
+grequests.close()
+print(json.dumps(found))
+"""
+
+
+def snapshot(server: Server, order: str) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SNAPSHOT, server.url(), order],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+CODES = [200, 200, None, 1, 1, None, 200, 200]
+
+
+def test_importing_and_using_it_changes_nothing_in_other_modules(server):
+    found = snapshot(server, "requests first")
+    assert found["import"] == []
+    assert found["use"] == []
+    assert found["codes"] == CODES
+    assert found["gevent"] == []
+
+
+def test_nor_does_it_when_it_is_imported_first(server):
+    found = snapshot(server, "grequests first")
+    assert found["use"] == []
+    assert found["codes"] == CODES
+    assert found["gevent"] == []
+    assert found["classes"] == ["socket", "ssl", "time", "_thread", "threading"]
+    assert found["pools"] == ["urllib3.connectionpool", "queue", "urllib3.connection"]
+
+
+def test_nor_does_it_in_a_process_that_gevent_patched(server):
+    found = snapshot(server, "gevent first")
+    assert found["import"] == []
+    assert found["use"] == []
+    assert found["codes"] == CODES
+
+
+def test_importing_it_makes_no_hub_no_thread_and_opens_nothing():
+    source = """
+import os, threading
+before = len(os.listdir("/proc/self/fd"))
+import requests, gevent
+import grequests
+from gevent._hub_local import get_hub_if_exists
+request = grequests.get("http://example.org/")
+print(get_hub_if_exists(), threading.active_count(), len(os.listdir("/proc/self/fd")) - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", source],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("None 1 0\n", "")

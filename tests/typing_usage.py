@@ -1,0 +1,92 @@
+"""What users write; `test_typing.py` has mypy --strict read it. It is never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gevent
+import gevent.pool
+import requests
+from requests.auth import HTTPBasicAuth
+from typing_extensions import assert_type
+
+import grequests
+
+url = "http://example.org/"
+
+# Requests
+
+request = grequests.get(url)
+assert_type(request, grequests.AsyncRequest)
+assert_type(request.method, str)
+assert_type(request.response, "requests.Response | None")
+assert_type(request.exception, BaseException)
+assert_type(request.traceback, str)
+assert_type(request.session, requests.Session)
+assert_type(request.send(stream=True), grequests.AsyncRequest)
+
+grequests.get(url, params={"q": "1"}, headers={"X": "1"}, timeout=5)
+grequests.get(url, params=[("q", "1")], timeout=(1, 2.5), allow_redirects=False)
+grequests.get(url, params="q=1", timeout=(None, 5), headers={"X": None})
+grequests.post(url, data={"a": "1"}, files={"f": b"1"}, cookies={"c": "1"})
+grequests.post(url, data=b"bytes", auth=("user", "pass"), verify=False)
+grequests.post(url, json=[1, {"a": None}], auth=HTTPBasicAuth("user", "pass"), verify="ca.pem")
+grequests.put(url, data=iter([b"1", b"2"]), cert=("cert.pem", "key.pem"))
+grequests.patch(url, proxies={"http": "http://proxy:8080"}, session=requests.Session())
+grequests.delete(url, callback=lambda response, **_: None)
+grequests.options(url, hooks={"response": [lambda response, **_: None]})
+grequests.head(url, stream=True)
+grequests.request("PROPFIND", url, timeout=None)
+
+# Sending
+
+requested = [grequests.get(url) for _ in range(3)]
+
+
+def handler(request: grequests.AsyncRequest, error: BaseException | None) -> str | None:
+    return None if error is None else f"{request.url}: {error}"
+
+
+for response in grequests.map(requested):
+    if response is not None:
+        print(response.status_code, response.json())
+grequests.map(requested, size=10, exception_handler=handler, gtimeout=1.5)
+grequests.map((each for each in requested), stream=True)
+
+for response in grequests.imap(requested, size=10):
+    print(response.text)
+
+for index, result in grequests.imap_enumerated(requested, size=None, exception_handler=handler):
+    assert_type(index, int)
+    print(index, result)
+
+
+def endless() -> Iterator[grequests.AsyncRequest]:
+    while True:
+        yield grequests.get(url)
+
+
+results = grequests.imap(endless(), size=50)
+next(results)
+results.close()
+
+job = grequests.send(request, gevent.pool.Pool(5), stream=True)
+gevent.joinall([job])
+grequests.close()
+
+# Errors
+
+try:
+    grequests.map(requested)
+except grequests.NotARequestError as error:
+    print(error.index, error.item_type)
+except grequests.RequestInFlightError as error:
+    print(error.url, error.index)
+except grequests.InvalidSizeError as error:
+    print(error.size)
+except grequests.GRequestsError:
+    raise
+
+
+class Own(grequests.AsyncRequest):
+    """A class of the user's."""
