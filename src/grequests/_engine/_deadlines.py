@@ -93,7 +93,7 @@ class Deadlines:
             while due and due[0] <= now:
                 self._look_at(self._slots.pop(heapq.heappop(due), set()), now)
         finally:
-            if due:
+            if due and due[0] < self._timer_at:
                 self._arm(due[0], now)
 
     def _look_at(self, things: set[Mortal], now: float) -> None:
@@ -116,7 +116,7 @@ class Deadlines:
         old = self._slots.get(thing.slot)
         if old is not None:
             old.discard(thing)
-        # Always after the deadline, however the division rounds: `sweep` would turn for ever.
+        # Never before the deadline, however the division rounds: `sweep` would turn for ever.
         slot = (math.floor(thing.deadline / RESOLUTION) + 1) * RESOLUTION
         thing.slot = slot
         things = self._slots.get(slot)

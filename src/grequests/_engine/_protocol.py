@@ -362,6 +362,8 @@ class ResponseReader:
 
     def _check_bounds(self) -> None:
         head = self.head or b""
+        if _ANY_BLANK_LINE.search(head):
+            return  # the head ends there, and is mended and looked at again
         error: HTTPException | None = None
         if head.count(b"\r\n") > MAX_HEADERS:
             error = HTTPException(f"got more than {MAX_HEADERS} headers")
