@@ -384,7 +384,7 @@ def test_map_that_runs_out_of_gtimeout_calls_the_handler_with_none(server):
         calls.append((request, exception))
         return "late"
 
-    fast, late = grequests.map(sent, exception_handler=handler, gtimeout=0.5)
+    fast, late = grequests.map(sent, exception_handler=handler, gtimeout=1)
     assert (fast.text, late) == ("/fast", "late")
     assert calls == [(sent[1], None)]
     assert sent[1].response is None
@@ -396,7 +396,7 @@ def test_map_that_runs_out_of_gtimeout_calls_the_handler_with_none(server):
 def test_gtimeout_aborts_what_it_gave_up_on(server, lane):
     gate = server.hold("/slow")
     sent = [grequests.get(server.url("/slow")) for _ in range(3)]
-    assert grequests.map(sent, gtimeout=0.2, stream=lane == "general") == [None] * 3
+    assert grequests.map(sent, gtimeout=0.5, stream=lane == "general") == [None] * 3
     eventually(lambda: gate.deserted == gate.arrived == 3, "the server to see the disconnects")
 
 
@@ -412,7 +412,7 @@ def test_gtimeout_counts_as_failed_what_was_not_even_started(server):
     waiting.send()
     assert waiting.response.text == "/next"
     sent = [grequests.get(server.url("/slow")), waiting]
-    handled = grequests.map(sent, size=1, gtimeout=0.1, exception_handler=lambda _, error: [error])
+    handled = grequests.map(sent, size=1, gtimeout=0.3, exception_handler=lambda _, error: [error])
     assert handled == [[None], [None]]
     assert waiting.response is None  # and not the one of the time before
     assert server.targets() == ["/next", "/slow"]

@@ -13,7 +13,8 @@ from conftest import descriptors, live_watchers
 from servers import Server, answer, eventually
 
 import grequests
-from grequests._engine import _pool, current_engine
+from grequests._engine import Engine, _engine, _pool, current_engine
+from grequests._engine._budget import Budget
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -255,6 +256,17 @@ with requests.Session() as session:
         print(response.text)
 """
     assert run_script(source, server.url()) == "/\n/\n"
+
+
+def test_every_engine_there_is_is_closed_at_exit(monkeypatch):
+    engines = [Engine(gevent.get_hub(), Budget()) for _ in range(5)]
+    closed = []
+    for engine in engines:
+        monkeypatch.setattr(engine, "close", lambda engine=engine: closed.append(engine))
+    monkeypatch.setattr(_engine, "_engines", list(engines))
+    _engine._close_all()
+    assert closed == engines
+    assert _engine._engines == []
 
 
 def test_nothing_is_warned_of_when_a_loop_is_left_by_exit(server):

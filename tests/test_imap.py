@@ -314,8 +314,8 @@ def by_interrupt_while_waiting(results: Iterator[Any]) -> None:
     # Ctrl-C, as the main thread waits for the second result, which never comes.
     main = threading.main_thread().ident
     timer = threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT))
-    timer.start()
     with pytest.raises(KeyboardInterrupt):
+        timer.start()
         next(results)
     timer.join()
 
@@ -327,8 +327,9 @@ def by_timeout_of_gevent(results: Iterator[Any]) -> None:
 
 
 def by_kill(results: Iterator[Any]) -> None:
-    reader = gevent.spawn(lambda: [each for each in results])
-    gevent.sleep(0.02)
+    seen: list[Any] = []
+    reader = gevent.spawn(lambda: [seen.append(each) for each in results])
+    eventually(lambda: seen)
     reader.kill()
 
 
@@ -426,10 +427,11 @@ def test_leaving_while_a_retry_is_due_leaves_nothing(server):
     with requests.Session() as session:
         session.mount("http://", HTTPAdapter(max_retries=Retry(3, status_forcelist=[503])))
         busy = grequests.get(server.url("/busy"), session=session)
-        results = grequests.imap([busy, grequests.get(server.url("/held"))], size=1)
         server.hold("/held")
-        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
-            next(results)
+        results = grequests.imap([busy, grequests.get(server.url("/held"))], size=1)
+        reader = gevent.spawn(next, results)
+        eventually(lambda: server.count == 2)
+        reader.kill()
     # The one that waits for its retry holds no slot.
     assert server.targets() == ["/busy", "/held"]
     assert not busy._in_flight
