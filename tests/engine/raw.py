@@ -32,9 +32,13 @@ def answer(body: bytes = b"ok", status: str = "200 OK", *headers: str) -> bytes:
 class Peer:
     """The server's end of one connection. `number` counts the connections from 1."""
 
-    def __init__(self, sock: socket.socket, number: int) -> None:
+    def __init__(
+        self, sock: socket.socket, number: int, watch: Callable[[socket.socket], None]
+    ) -> None:
         self.sock = sock
         self.number = number
+        self._watch = watch
+        watch(sock)
         self._buffer = b""
 
     def request(self) -> str | None:
@@ -54,6 +58,14 @@ class Peer:
             self._buffer += piece
         self._buffer = self._buffer[length:]
         return head.split(b" ")[1].decode()
+
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Go on through TLS."""
+        self.sock = context.wrap_socket(
+            self.sock, server_side=True, do_handshake_on_connect=False
+        )
+        self._watch(self.sock)
+        self.sock.do_handshake()
 
     def until(self, mark: bytes) -> bytes | None:
         """What comes before a mark, which is taken off; None at the end."""
@@ -152,14 +164,11 @@ class RawServer:
             self._start(self._run, sock, number)
 
     def _run(self, sock: socket.socket, number: int) -> None:
+        peer = Peer(sock, number, self._socks.add)
         try:
             if self._tls is not None:
-                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            with self._lock:
-                self._socks.add(sock)
-            if self._tls is not None:
-                sock.do_handshake()
-            self._script(Peer(sock, number))
+                peer.start_tls(self._tls)
+            self._script(peer)
         except OSError:
             pass
         except BaseException as error:  # the test will show it
@@ -167,8 +176,8 @@ class RawServer:
         finally:
             with self._lock:
                 self.open -= 1
-                self._socks.discard(sock)
-            sock.close()
+                self._socks -= {sock, peer.sock}
+            peer.sock.close()
 
 
 class Asked(Exchange):

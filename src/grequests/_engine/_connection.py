@@ -430,8 +430,7 @@ class TLSConnection(Connection):
         elif not wire or tls.closed:
             self._on_end()
         else:
-            if not data:
-                self._reply_in_tls()
+            self._reply_in_tls()
             self._go_on(exchange)
 
     def _reply_in_tls(self) -> None:
