@@ -30,9 +30,18 @@ def test_all_names_what_there_is():
     for name in grequests.__all__:
         assert getattr(grequests, name).__doc__, name
     assert sorted(grequests.__all__) == list(grequests.__all__)
-    assert {"map", "imap", "get", "options", "head", "post", "put", "patch", "delete", "request"} < (
-        set(grequests.__all__)
-    )
+    assert {
+        "map",
+        "imap",
+        "get",
+        "options",
+        "head",
+        "post",
+        "put",
+        "patch",
+        "delete",
+        "request",
+    } < (set(grequests.__all__))
     assert {"AsyncRequest", "imap_enumerated", "send"} < set(grequests.__all__)
 
 
@@ -247,8 +256,10 @@ def test_callbacks_run_in_the_callers_thread_and_may_wait(server):
 
 def test_maps_in_greenlets_do_not_mix(server):
     def texts(name):
-        return [r.text for r in grequests.map(grequests.get(server.url(f"/{name}{n}"))
-                                              for n in range(20))]
+        return [
+            r.text
+            for r in grequests.map(grequests.get(server.url(f"/{name}{n}")) for n in range(20))
+        ]
 
     jobs = [gevent.spawn(texts, name) for name in "abc"]
     assert [job.get() for job in jobs] == [[f"/{name}{n}" for n in range(20)] for name in "abc"]
@@ -287,9 +298,7 @@ def test_map_may_be_called_by_a_handler(server):
 
 def test_each_request_has_exactly_one_outcome(server):
     server.on("/bad/*", hang_up)
-    sent = [
-        grequests.get(server.url(f"/bad/{n}" if n % 3 == 0 else f"/{n}")) for n in range(300)
-    ]
+    sent = [grequests.get(server.url(f"/bad/{n}" if n % 3 == 0 else f"/{n}")) for n in range(300)]
     handled = grequests.map(sent, size=20, exception_handler=lambda request, error: error)
     for n, (request, result) in enumerate(zip(sent, handled, strict=True)):
         if n % 3 == 0:

@@ -536,8 +536,9 @@ def test_imap_enumerated_yields_index_and_response(server):
 
 def test_imap_enumerated_yields_in_the_order_of_completion(server):
     gates = [server.hold(f"/{number}") for number in range(3)]
-    results = grequests.imap_enumerated([grequests.get(server.url(f"/{n}")) for n in range(3)],
-                                        size=3)
+    results = grequests.imap_enumerated(
+        [grequests.get(server.url(f"/{n}")) for n in range(3)], size=3
+    )
     indexes = []
     for number in (2, 0, 1):
         gates[number].open()
@@ -648,9 +649,7 @@ def test_the_sessions_cookies_count(server, session):
 
 def test_the_sessions_jar_is_updated(server, session):
     server.on("/set/*", lambda request: answer(b"", "200 OK", f"Set-Cookie: {request.path[5:]}=1"))
-    grequests.map(
-        [grequests.get(server.url(f"/set/c{n}"), session=session) for n in range(5)]
-    )
+    grequests.map([grequests.get(server.url(f"/set/c{n}"), session=session) for n in range(5)])
     assert session.cookies.get_dict() == {f"c{n}": "1" for n in range(5)}
 
 
@@ -888,12 +887,12 @@ def https_server(authority: trustme.CA) -> Iterator[Server]:
 @pytest.mark.usefixtures("internet")
 def test_readme_usage():
     urls = [
-        'http://www.heroku.com',
-        'http://python-tablib.org',
-        'http://httpbin.org',
-        'http://python-requests.org',
-        'http://fakedomain/',
-        'http://kennethreitz.com'
+        "http://www.heroku.com",
+        "http://python-tablib.org",
+        "http://httpbin.org",
+        "http://python-requests.org",
+        "http://fakedomain/",
+        "http://kennethreitz.com",
     ]
     rs = (grequests.get(u) for u in urls)
     assert repr(grequests.map(rs)) == (
@@ -908,9 +907,10 @@ def test_readme_exception_handler(capsys):
         print("Request failed")
 
     reqs = [
-        grequests.get('http://httpbin.org/delay/1', timeout=0.001),
-        grequests.get('http://fakedomain/'),
-        grequests.get('http://httpbin.org/status/500')]
+        grequests.get("http://httpbin.org/delay/1", timeout=0.001),
+        grequests.get("http://fakedomain/"),
+        grequests.get("http://httpbin.org/status/500"),
+    ]
     result = grequests.map(reqs, exception_handler=exception_handler)
     assert repr(result) == "[None, None, <Response [500]>]"
     assert capsys.readouterr().out == "Request failed\nRequest failed\n"
@@ -921,9 +921,10 @@ def test_readme_exception_handler(capsys):
 @pytest.mark.usefixtures("internet")
 def test_readme_imap(capsys):
     reqs = [
-        grequests.get('http://httpbin.org/delay/1', timeout=0.001),
-        grequests.get('http://fakedomain/'),
-        grequests.get('http://httpbin.org/status/500')]
+        grequests.get("http://httpbin.org/delay/1", timeout=0.001),
+        grequests.get("http://fakedomain/"),
+        grequests.get("http://httpbin.org/status/500"),
+    ]
     for resp in grequests.imap(reqs, size=10):
         print(resp)
     assert capsys.readouterr().out == "<Response [500]>\n"
@@ -931,7 +932,7 @@ def test_readme_imap(capsys):
 
 @pytest.mark.usefixtures("internet")
 def test_readme_imap_enumerated(capsys):
-    rs = [grequests.get(f'https://httpbin.org/status/{code}') for code in range(200, 206)]
+    rs = [grequests.get(f"https://httpbin.org/status/{code}") for code in range(200, 206)]
     for index, response in grequests.imap_enumerated(rs, size=5):
         print(index, response)
     assert sorted(capsys.readouterr().out.splitlines()) == [

@@ -73,7 +73,9 @@ def test_gzip_of_several_members():
     assert both("gzip", body) == b"a" + TEXT
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"\0" * 512, b"rubbish", b"\x1f\x8b", gzip.compress(b"x")[:-4]])
+@pytest.mark.parametrize(
+    "tail", [b"\0", b"\0" * 512, b"rubbish", b"\x1f\x8b", gzip.compress(b"x")[:-4]]
+)
 def test_what_follows_gzip(tail):
     assert both("gzip", gzip.compress(TEXT) + tail)
 
@@ -100,7 +102,9 @@ def test_codings_in_several_lines():
     assert decode_body(head("deflate", "gzip"), gzip.compress(squeeze(TEXT))) == TEXT
 
 
-@pytest.mark.parametrize("coding", ["identity", "unknown", "", "gzip ", "gzip;q=1", "compress", ",", "gzip gzip"])
+@pytest.mark.parametrize(
+    "coding", ["identity", "unknown", "", "gzip ", "gzip;q=1", "compress", ",", "gzip gzip"]
+)
 def test_codings_that_nobody_knows(coding):
     assert both(coding, TEXT) == TEXT
 
@@ -116,11 +120,17 @@ def test_a_bomb_is_as_large_as_with_requests():
     assert both("gzip", gzip.compress(bytes(30_000_000))) == bytes(30_000_000)
 
 
-CODINGS = st.sampled_from(["gzip", "deflate", "br", "zstd", "gzip, deflate", "deflate, gzip", "x-gzip"])
+CODINGS = st.sampled_from(
+    ["gzip", "deflate", "br", "zstd", "gzip, deflate", "deflate, gzip", "x-gzip"]
+)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
-@given(coding=CODINGS, seed=st.integers(0, 1000), change=st.sampled_from(["cut", "flip", "drop", "add"]))
+@given(
+    coding=CODINGS,
+    seed=st.integers(0, 1000),
+    change=st.sampled_from(["cut", "flip", "drop", "add"]),
+)
 def test_bodies_that_are_damaged(coding, seed, change):
     randomness = random.Random(seed)
     data = randomness.randbytes(randomness.randrange(300)) + b"text " * 20
@@ -132,7 +142,9 @@ def test_bodies_that_are_damaged(coding, seed, change):
     place = randomness.randrange(len(body))
     damaged = {
         "cut": body[:place],
-        "flip": body[:place] + bytes([body[place] ^ 1 << randomness.randrange(8)]) + body[place + 1 :],
+        "flip": body[:place]
+        + bytes([body[place] ^ 1 << randomness.randrange(8)])
+        + body[place + 1 :],
         "drop": body[:place] + body[place + 1 :],
         "add": body[:place] + randomness.randbytes(3) + body[place:],
     }[change]

@@ -55,15 +55,21 @@ def count(response, **_):
     highest = max(highest, len(os.listdir("/proc/self/fd")))
 sent = [grequests.get(url, callback=count, **kwargs) for url in urls]
 """
-MAP = COUNTED + """
+MAP = (
+    COUNTED
+    + """
 responses = grequests.map(sent)
 outcomes = Counter(repr(getattr(r, "exception", r.response and r.response.status_code)) for r in sent)
 print(json.dumps({"outcomes": outcomes, "highest": highest}))
 """
-IMAP = COUNTED + """
+)
+IMAP = (
+    COUNTED
+    + """
 outcomes = Counter(repr(r.status_code) for r in grequests.imap(iter(sent), size=None))
 print(json.dumps({"outcomes": outcomes, "highest": highest}))
 """
+)
 
 
 @pytest.mark.parametrize("source", [MAP, IMAP])

@@ -72,27 +72,89 @@ METHODS = st.sampled_from(
     ["GET", "OPTIONS", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "get", "Post", "PURGE"]
 )
 HOSTS = st.one_of(
-    st.sampled_from(["127.0.0.1", "localhost", "example.test", "a.b-c.test", "a_b.test", "1.2.3.4"]),
+    st.sampled_from(
+        ["127.0.0.1", "localhost", "example.test", "a.b-c.test", "a_b.test", "1.2.3.4"]
+    ),
     st.sampled_from(
         [
             *("EXAMPLE.Test", "münchen.test", "日本.test", "xn--mnchen-3ya.test", "[::1]", "test."),
             *("a..b", "*bad.test", ".bad", "ex%41mple.test", "127.1", "[::ffff:1.2.3.4]", "ﬀ.test"),
-            *("-a.test", "a" * 63 + ".test", "a" * 64 + ".test", "[fe80::1%25eth0]", "", "ex ample"),
-            *("[::1", "[zz]", "1.2.3.4.5", "0x7f.1", "İ.test", "xn--.test", "a,b.test", "999.1.1.1"),
+            *(
+                "-a.test",
+                "a" * 63 + ".test",
+                "a" * 64 + ".test",
+                "[fe80::1%25eth0]",
+                "",
+                "ex ample",
+            ),
+            *(
+                "[::1",
+                "[zz]",
+                "1.2.3.4.5",
+                "0x7f.1",
+                "İ.test",
+                "xn--.test",
+                "a,b.test",
+                "999.1.1.1",
+            ),
             *("faß.test", "a\u200db.test", "\u2048.test", "１２７.0.0.1", "[FE80::A]", "[1:2:3::]"),
         ]
     ),
 )
 PORTS = st.sampled_from(["", "", ":81", ":80", ":443", ":8080", ":", ":0", ":080", ":65536", ":x"])
 USERS = st.sampled_from(
-    ["", "", "", "", "u@", "u:p@", ":p@", "u:@", "u%40x:p%3Aq@", "ü:ß@", "a b:c@", "u:p@q@", "@", ":@"]
+    [
+        "",
+        "",
+        "",
+        "",
+        "u@",
+        "u:p@",
+        ":p@",
+        "u:@",
+        "u%40x:p%3Aq@",
+        "ü:ß@",
+        "a b:c@",
+        "u:p@q@",
+        "@",
+        ":@",
+    ]
 )
 TRICKY = st.sampled_from(
     [
         *("a", "b.c", "..", ".", "", "%2e", "%2E%2e", "%41", "%7e", "%e4", "%C3%A4", "%", "%zz"),
         *("ä", "日", " ", "+", "%20", "'", '"', "<>", "[]", "{}", "|", "\\", "^", "`", "~", "!$&*"),
-        *(";p=1", "=", "&", ":", "@", ",", "(x)", "\t", "\n", "\x00", "\x7f", "%00", "%0d%0a", "%25"),
-        *("\ud800", "\u00a0", "é%E9", "...", ".a", "a.", "~a", "-", "%5B", "%2f", "%2F", "a%", "%4"),
+        *(
+            ";p=1",
+            "=",
+            "&",
+            ":",
+            "@",
+            ",",
+            "(x)",
+            "\t",
+            "\n",
+            "\x00",
+            "\x7f",
+            "%00",
+            "%0d%0a",
+            "%25",
+        ),
+        *(
+            "\ud800",
+            "\u00a0",
+            "é%E9",
+            "...",
+            ".a",
+            "a.",
+            "~a",
+            "-",
+            "%5B",
+            "%2f",
+            "%2F",
+            "a%",
+            "%4",
+        ),
     ]
 )
 PATHS = st.one_of(
@@ -162,14 +224,26 @@ FILES = st.one_of(
 )
 HEADER_NAMES = st.sampled_from(
     [
-        *("X-A", "x-a", "X-Ä", "User-Agent", "user-agent", "Accept", "Accept-Encoding", "Host", "host"),
+        *(
+            "X-A",
+            "x-a",
+            "X-Ä",
+            "User-Agent",
+            "user-agent",
+            "Accept",
+            "Accept-Encoding",
+            "Host",
+            "host",
+        ),
         *("Connection", "connection", "Cookie", "Content-Type", "content-type", "Authorization"),
         *("authorization", "Proxy-Authorization", "Range", "Referer", "", "a b", "X:", " x"),
     ]
 )
 HEADER_VALUES = st.one_of(
     st.sampled_from(["", "1", "a b", "ä", "close", "Keep-Alive", "gzip", b"bytes", b"\xff", None]),
-    st.sampled_from(["a\r\nb: c", " lead", "trail ", "日本", 1, "\x00", "a\tb", b"a\nb", "\r", 1.5, []]),
+    st.sampled_from(
+        ["a\r\nb: c", " lead", "trail ", "日本", 1, "\x00", "a\tb", b"a\nb", "\r", 1.5, []]
+    ),
 )
 HEADERS = st.dictionaries(HEADER_NAMES, HEADER_VALUES, max_size=4)
 PLAIN_HEADERS = st.dictionaries(
@@ -206,7 +280,8 @@ def replace(response: requests.Response, **_: Any) -> requests.Response:
 
 
 SOME_HOOKS = st.one_of(
-    HOOKS, st.sampled_from([{"response": mark}, {"response": [mark, replace]}, {"response": replace}])
+    HOOKS,
+    st.sampled_from([{"response": mark}, {"response": [mark, replace]}, {"response": replace}]),
 )
 #: A keyword is seldom there, or errors would hide one another.
 KWARGS = st.one_of(
@@ -325,8 +400,28 @@ CODED = {
 }
 CODINGS = st.sampled_from(
     [
-        *("gzip", "x-gzip", "GZIP", " gzip ", "deflate", "br", "zstd", "deflate, gzip", "gzip,deflate"),
-        *("identity", "", "unknown", "gzip, gzip", "gzip;q=1", ",gzip", "gzip, ", "compress", "br, gzip"),
+        *(
+            "gzip",
+            "x-gzip",
+            "GZIP",
+            " gzip ",
+            "deflate",
+            "br",
+            "zstd",
+            "deflate, gzip",
+            "gzip,deflate",
+        ),
+        *(
+            "identity",
+            "",
+            "unknown",
+            "gzip, gzip",
+            "gzip;q=1",
+            ",gzip",
+            "gzip, ",
+            "compress",
+            "br, gzip",
+        ),
     ]
 )
 STATUS_LINES = st.sampled_from(
@@ -335,20 +430,52 @@ STATUS_LINES = st.sampled_from(
         *("HTTP/1.1 404 Not Found", "HTTP/1.1 500 ", "HTTP/1.1 201", "HTTP/1.0 200 OK"),
         *("HTTP/1.1 200 Tr\xe8s bien", "HTTP/1.1 299 a  b ", "HTTP/1.1 204 No Content"),
         *("HTTP/1.1 304 Not Modified", "HTTP/1.1 205 Reset", "HTTP/1.1 999 Odd", "HTTP/1.0 404 No"),
-        *("HTTP/1.1 206 Partial", "HTTP/1.1 416 Range", "HTTP/1.1 300 Choices", "HTTP/1.1 503 Busy"),
+        *(
+            "HTTP/1.1 206 Partial",
+            "HTTP/1.1 416 Range",
+            "HTTP/1.1 300 Choices",
+            "HTTP/1.1 503 Busy",
+        ),
     ]
 )
 RESPONSE_LINES = st.sampled_from(
     [
-        *("Content-Type: text/html", "Content-Type: text/html; charset=utf-16", "content-type: x/y"),
+        *(
+            "Content-Type: text/html",
+            "Content-Type: text/html; charset=utf-16",
+            "content-type: x/y",
+        ),
         *("Content-Type: application/json", "Content-Type: text/plain;charset='latin-1'", "X-A: 1"),
         *("Content-Type: text/plain; charset=nonsense", "Content-Type:", "x-a: 2", "X-A:3", "X-A:"),
-        *("X-B: \t spaced \t ", "X-C: one,\r\n two", "X-C: one\r\n\t \ttwo\r\n three", "X-D: caf\xe9"),
-        *("X-E: a:b", "Link: <http://a/>; rel=next, <b>; rel='last'", "Link: <c>", "Connection: close"),
+        *(
+            "X-B: \t spaced \t ",
+            "X-C: one,\r\n two",
+            "X-C: one\r\n\t \ttwo\r\n three",
+            "X-D: caf\xe9",
+        ),
+        *(
+            "X-E: a:b",
+            "Link: <http://a/>; rel=next, <b>; rel='last'",
+            "Link: <c>",
+            "Connection: close",
+        ),
         *("Connection: keep-alive", "connection: Close", "Keep-Alive: timeout=5", "Server: x"),
         *("Set-Cookie: a=1", "Set-Cookie: b=2; path=/x", "set-cookie: c=3; HttpOnly", "Date: x"),
-        *("Retry-After: 3", "ETag: \"x\"", "Location: /elsewhere", "Vary: *", "X_under: 1", "X-F: \x7f"),
-        *("Set-Cookie2: d=4; version=1", "X-G: \xc3\xa9", "X-H: \"a, b\", c", "Upgrade: h2c", "!#$: 1"),
+        *(
+            "Retry-After: 3",
+            'ETag: "x"',
+            "Location: /elsewhere",
+            "Vary: *",
+            "X_under: 1",
+            "X-F: \x7f",
+        ),
+        *(
+            "Set-Cookie2: d=4; version=1",
+            "X-G: \xc3\xa9",
+            'X-H: "a, b", c',
+            "Upgrade: h2c",
+            "!#$: 1",
+        ),
     ]
 )
 FRAMINGS = st.sampled_from(["length", "length", "chunked", "chunks", "close", "both", "twice"])
@@ -422,11 +549,38 @@ COOKIE_NAMES = st.sampled_from(["a", "b", "a b", "", "ä", "$Version", "__Host-x
 COOKIE_VALUES = st.sampled_from(["1", "", '"q"', '"a;b"', "x=y", "a b", "\xe9", "%20", '"', "a,b"])
 ATTRIBUTES = st.sampled_from(
     [
-        *("Path=/", "path=/x", "Path=/other", "path", "Domain=example.test", "domain=.example.test"),
-        *("Domain=test", "Domain=other.test", "Domain=", "Max-Age=100000", "max-age=0", "Max-Age=-1"),
-        *("Max-Age=x", "Expires=Wed, 09 Jun 2099 10:18:14 GMT", "expires=Thu, 01 Jan 1970 00:00:00 GMT"),
+        *(
+            "Path=/",
+            "path=/x",
+            "Path=/other",
+            "path",
+            "Domain=example.test",
+            "domain=.example.test",
+        ),
+        *(
+            "Domain=test",
+            "Domain=other.test",
+            "Domain=",
+            "Max-Age=100000",
+            "max-age=0",
+            "Max-Age=-1",
+        ),
+        *(
+            "Max-Age=x",
+            "Expires=Wed, 09 Jun 2099 10:18:14 GMT",
+            "expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        ),
         *("Expires=Wednesday, 09-Jun-99 10:18:14 GMT", "expires=nonsense", "Secure", "HttpOnly"),
-        *("SameSite=Lax", "version=1", "Port", 'Port="80,81"', "Comment=x", "", "Discard", "domain=a.test"),
+        *(
+            "SameSite=Lax",
+            "version=1",
+            "Port",
+            'Port="80,81"',
+            "Comment=x",
+            "",
+            "Discard",
+            "domain=a.test",
+        ),
     ]
 )
 SET_COOKIES = st.builds(
@@ -466,13 +620,66 @@ def test_any_set_cookie(lanes, first, second, status, location, session, own):
 LOCATIONS = st.one_of(
     st.sampled_from(
         [
-            *("/1", "/2", "/3", "2", "../2", "./3?x=y", "?q", "#frag", "/2#frag", "//b.test/2", "", "/"),
-            *("http://example.test/2", "http://example.test:80/2", "http://example.test:81/2", "/a b"),
-            *("http://b.test/2", "https://example.test/2", "HTTP://EXAMPLE.test/3", "http:/2", "http:2"),
-            *("ftp://example.test/", "file:///etc/passwd", "mailto:x", "javascript:x", "http://", "///x"),
-            *("/\xc3\xa4", "/\xe4", "http://b\xc3\xbc.test/2", "http://u:p@b.test/2", "http://[::1]/2"),
-            *("http://[", "http://b.test:x/", "http://b.test:99999/", "/%zz", "/%7e%2f", " /2", "/2\t"),
-            *("http:///2", "http://b..test/", "http://.b.test/", "/2?a=b&c=%20d", "/2;p", "\\2", "//"),
+            *(
+                "/1",
+                "/2",
+                "/3",
+                "2",
+                "../2",
+                "./3?x=y",
+                "?q",
+                "#frag",
+                "/2#frag",
+                "//b.test/2",
+                "",
+                "/",
+            ),
+            *(
+                "http://example.test/2",
+                "http://example.test:80/2",
+                "http://example.test:81/2",
+                "/a b",
+            ),
+            *(
+                "http://b.test/2",
+                "https://example.test/2",
+                "HTTP://EXAMPLE.test/3",
+                "http:/2",
+                "http:2",
+            ),
+            *(
+                "ftp://example.test/",
+                "file:///etc/passwd",
+                "mailto:x",
+                "javascript:x",
+                "http://",
+                "///x",
+            ),
+            *(
+                "/\xc3\xa4",
+                "/\xe4",
+                "http://b\xc3\xbc.test/2",
+                "http://u:p@b.test/2",
+                "http://[::1]/2",
+            ),
+            *(
+                "http://[",
+                "http://b.test:x/",
+                "http://b.test:99999/",
+                "/%zz",
+                "/%7e%2f",
+                " /2",
+                "/2\t",
+            ),
+            *(
+                "http:///2",
+                "http://b..test/",
+                "http://.b.test/",
+                "/2?a=b&c=%20d",
+                "/2;p",
+                "\\2",
+                "//",
+            ),
             *("/1/../2", "http://b.test", "http://b.test?x", "http://b.test#y", "http://@b.test/"),
         ]
     ),
@@ -480,10 +687,22 @@ LOCATIONS = st.one_of(
 )
 REDIRECTING = st.sampled_from([301, 302, 303, 307, 308, 300, 304, 201])
 EXTRAS = st.sampled_from(
-    [[], [], ["Set-Cookie: r=1"], ["Connection: close"], ["Content-Encoding: gzip"], ["Location: /3"]]
+    [
+        [],
+        [],
+        ["Set-Cookie: r=1"],
+        ["Connection: close"],
+        ["Content-Encoding: gzip"],
+        ["Location: /3"],
+    ]
 )
 HOPS = st.fixed_dictionaries(
-    {"status": REDIRECTING, "location": LOCATIONS, "extra": EXTRAS, "body": st.sampled_from([b"", b"moved"])}
+    {
+        "status": REDIRECTING,
+        "location": LOCATIONS,
+        "extra": EXTRAS,
+        "body": st.sampled_from([b"", b"moved"]),
+    }
 )
 
 
@@ -531,8 +750,18 @@ RUN_KWARGS = st.fixed_dictionaries(
 )  # fmt: skip
 RUN_URLS = st.sampled_from(
     [
-        *("http://example.test/1", "http://example.test/2?x", "http://b.test", "http://b.test/a/b.c"),
-        *("http://example.test:81/", "http://u:p@example.test/", "http://example.test/#f", "nonsense"),
+        *(
+            "http://example.test/1",
+            "http://example.test/2?x",
+            "http://b.test",
+            "http://b.test/a/b.c",
+        ),
+        *(
+            "http://example.test:81/",
+            "http://u:p@example.test/",
+            "http://example.test/#f",
+            "nonsense",
+        ),
     ]
 )
 RUN_SESSIONS = st.one_of(

@@ -103,7 +103,12 @@ def three(url: str, method: str = "GET", **kwargs: Any) -> list[BaseException]:
     return [
         plain_failure(method, url, kwargs),
         failure(None, method, url, kwargs),
-        failure(requests.Session(), method, url, {"hooks": {"response": lambda *_, **__: None}, **kwargs}),
+        failure(
+            requests.Session(),
+            method,
+            url,
+            {"hooks": {"response": lambda *_, **__: None}, **kwargs},
+        ),
         failure(Subclass(), method, url, kwargs),
     ]
 
@@ -209,7 +214,8 @@ def test_reset_before_the_response(server, method):
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x16\x03\x01\x02\x00garbage\r\n\r\n", b"garbage\r\n", b"garbage", b"SSH-2.0-x\r\n\r\n"]
+    "data",
+    [b"\x16\x03\x01\x02\x00garbage\r\n\r\n", b"garbage\r\n", b"garbage", b"SSH-2.0-x\r\n\r\n"],
 )
 def test_garbage(server, data):
     server.default = Answer(data, close=True)
@@ -220,7 +226,9 @@ def test_garbage(server, data):
     assert "BadStatusLine" in str(errors[1])
 
 
-@pytest.mark.parametrize("status", [b"HTTP/1.1 abc OK", b"HTTP/1.1", b"HTTP/9.9 200 OK", b"HTTP/2 200"])
+@pytest.mark.parametrize(
+    "status", [b"HTTP/1.1 abc OK", b"HTTP/1.1", b"HTTP/9.9 200 OK", b"HTTP/2 200"]
+)
 def test_status_lines_that_are_none(server, status):
     server.default = Answer(status + b"\r\nContent-Length: 0\r\n\r\n", close=True)
     errors = three(server.url)
@@ -230,7 +238,9 @@ def test_status_lines_that_are_none(server, status):
 
 def test_too_many_headers(server):
     lines = b"".join(b"X-%d: y\r\n" % number for number in range(101))
-    server.default = Answer(b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\n\r\n", close=True)
+    server.default = Answer(
+        b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\n\r\n", close=True
+    )
     errors = assert_same_fault(server.url, exceptions.ConnectionError)
     assert "got more than 100 headers" in str(errors[1])
 
@@ -288,7 +298,9 @@ def test_chunks_that_end_early(server, body):
     assert type(errors[1]) is exceptions.ChunkedEncodingError
 
 
-@pytest.mark.parametrize("body", [b"zz\r\nabc\r\n0\r\n\r\n", b"\r\n\r\n", b"-3\r\nabc\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "body", [b"zz\r\nabc\r\n0\r\n\r\n", b"\r\n\r\n", b"-3\r\nabc\r\n0\r\n\r\n"]
+)
 def test_chunks_that_are_none(server, body):
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     server.default = Answer(head + body, close=True)
@@ -341,7 +353,9 @@ def test_no_tls_on_the_other_side(server):
         thread = threading.Thread(target=answer)
         thread.start()
         try:
-            assert_same_tls_fault(f"https://127.0.0.1:{plain.getsockname()[1]}/", "WRONG_VERSION_NUMBER")
+            assert_same_tls_fault(
+                f"https://127.0.0.1:{plain.getsockname()[1]}/", "WRONG_VERSION_NUMBER"
+            )
         finally:
             thread.join(20)
 
@@ -380,7 +394,11 @@ def test_tls_that_never_comes():
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{"verify": "/nowhere/ca.pem"}, {"cert": "/nowhere/c.pem"}, {"cert": (__file__, "/nowhere/k.pem")}],
+    [
+        {"verify": "/nowhere/ca.pem"},
+        {"cert": "/nowhere/c.pem"},
+        {"cert": (__file__, "/nowhere/k.pem")},
+    ],
 )
 def test_files_that_are_not_there(kwargs):
     errors = three("https://127.0.0.1:1/", **kwargs)
@@ -418,10 +436,14 @@ def test_a_proxy_whose_name_does_not_resolve(scheme):
     assert "does-not-exist.invalid" in str(errors[1])
 
 
-@pytest.mark.parametrize("status", [b"407 Proxy Authentication Required", b"502 Bad Gateway", b"503"])
+@pytest.mark.parametrize(
+    "status", [b"407 Proxy Authentication Required", b"502 Bad Gateway", b"503"]
+)
 def test_a_proxy_that_makes_no_tunnel(server, status):
     server.default = Answer(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n", close=True)
-    errors = assert_same_fault("https://example.test/", exceptions.ProxyError, proxies=through(server.port))
+    errors = assert_same_fault(
+        "https://example.test/", exceptions.ProxyError, proxies=through(server.port)
+    )
     assert status[:3].decode() in str(errors[1])
 
 
@@ -438,7 +460,9 @@ def test_a_proxy_that_says_nothing(server):
     assert_alike(errors, same_text=False)
 
 
-@pytest.mark.parametrize(("data", "kind"), [(b"", "RemoteDisconnected"), (b"garbage\r\n", "BadStatusLine")])
+@pytest.mark.parametrize(
+    ("data", "kind"), [(b"", "RemoteDisconnected"), (b"garbage\r\n", "BadStatusLine")]
+)
 def test_a_proxy_that_answers_no_http(server, data, kind):
     server.default = Answer(data, close=True)
     errors = three("http://example.test/", proxies=through(server.port))
@@ -447,7 +471,9 @@ def test_a_proxy_that_answers_no_http(server, data, kind):
     assert kind in str(errors[1])
 
 
-@pytest.mark.parametrize("proxy", ["http://", "http://:80", "http://a:x", "nonsense://p:1", "http:p"])
+@pytest.mark.parametrize(
+    "proxy", ["http://", "http://:80", "http://a:x", "nonsense://p:1", "http:p"]
+)
 def test_proxies_that_are_none(proxy):
     errors = three("http://example.test/", proxies={"http": proxy})
     for error in errors[1:]:
@@ -506,7 +532,11 @@ def test_headers_that_are_none(server, headers, expected):
         request = grequests.get(server.url, headers=headers, session=session)
         [response] = grequests.map([request])
         outcomes.append(
-            (type(getattr(request, "exception", None)), str(getattr(request, "exception", "")), bool(response))
+            (
+                type(getattr(request, "exception", None)),
+                str(getattr(request, "exception", "")),
+                bool(response),
+            )
         )
     try:
         theirs = (type(None), "", bool(requests.get(server.url, headers=headers)))

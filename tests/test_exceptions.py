@@ -12,8 +12,16 @@ import grequests
 EVERY = [
     (grequests.NotARequestError(3, "http://example.org/"), TypeError, {"index": 3}),
     (grequests.NotARequestError(None, 5), TypeError, {"index": None, "item_type": "int"}),
-    (grequests.RequestInFlightError("http://e/", 2), RuntimeError, {"url": "http://e/", "index": 2}),
-    (grequests.RequestInFlightError("http://e/"), RuntimeError, {"url": "http://e/", "index": None}),
+    (
+        grequests.RequestInFlightError("http://e/", 2),
+        RuntimeError,
+        {"url": "http://e/", "index": 2},
+    ),
+    (
+        grequests.RequestInFlightError("http://e/"),
+        RuntimeError,
+        {"url": "http://e/", "index": None},
+    ),
     (grequests.InvalidSizeError(0), ValueError, {"size": 0}),
     (grequests.GRequestsError("words", 1), Exception, {}),
 ]

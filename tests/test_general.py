@@ -56,7 +56,10 @@ def script(*args: str) -> object:
     """What flood.py prints, run in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(FLOOD), *args],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
@@ -143,9 +146,7 @@ def test_stream():
 
 def test_a_streamed_response_can_be_read_in_another_thread():
     with Server(lambda _: answer(b"x" * 1_000_000)) as server:
-        response = gevent.spawn(
-            _general.perform, None, "GET", server.url, {"stream": True}
-        ).get()
+        response = gevent.spawn(_general.perform, None, "GET", server.url, {"stream": True}).get()
         read = []
         thread = threading.Thread(target=lambda: read.append(len(response.content)))
         thread.start()

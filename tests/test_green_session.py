@@ -166,7 +166,9 @@ def test_errors_are_those_of_requests(url, kwargs, session):
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     with Server(delay=0.5) as slow, Server(context=tls) as secure, Server(lambda _: b"") as cut:
-        cut.handler = lambda _: b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nx"
+        cut.handler = lambda _: (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nx"
+        )
         url = url.format(slow=slow.url, tls=secure.url, cut=cut.url)
         kwargs = dict(kwargs)
         with pytest.raises(Exception) as stock:

@@ -216,10 +216,10 @@ def test_families_are_those_that_urllib3_allows(monkeypatch):
         asked.append(family)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(gevent.get_hub(), "resolver", type("R", (), {"getaddrinfo": staticmethod(spy)}))
     monkeypatch.setattr(
-        urllib3.util.connection, "allowed_gai_family", lambda: socket.AF_INET
+        gevent.get_hub(), "resolver", type("R", (), {"getaddrinfo": staticmethod(spy)})
     )
+    monkeypatch.setattr(urllib3.util.connection, "allowed_gai_family", lambda: socket.AF_INET)
     with Server() as server:
         assert flood(1, f"http://some.invalid:{server.port}/") == ["ok"]
     assert asked == [socket.AF_INET]

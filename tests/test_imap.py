@@ -208,8 +208,9 @@ def test_a_generator_may_map(server):
     def crawl() -> Iterator[AsyncRequest]:
         for page in range(3):
             [response] = grequests.map([grequests.get(server.url(f"/pages/{page}"))])
-            nested = grequests.map(grequests.get(server.url(each)) for each in
-                                   response.text.split())
+            nested = grequests.map(
+                grequests.get(server.url(each)) for each in response.text.split()
+            )
             assert [each.text for each in nested] == [f"/pages/{page} /pages/{page}"] * 2
             yield grequests.get(server.url(f"/{page}"))
 

@@ -32,9 +32,7 @@ def sealed(tmp_path):
         yield patch
 
 
-def reason(
-    method: Any = "GET", url: Any = URL, session: Any = None, **kwargs: Any
-) -> str | None:
+def reason(method: Any = "GET", url: Any = URL, session: Any = None, **kwargs: Any) -> str | None:
     return general_reason(method, url, session, kwargs, Environment())
 
 
@@ -80,7 +78,8 @@ def test_any_method_of_letters_is_plain(method):
 
 
 @pytest.mark.parametrize(
-    "method", ["", "M-SEARCH", "GE T", "GET\r\n", "CONNECT", "connect", "GÉT", b"GET", None, Text("GET")]
+    "method",
+    ["", "M-SEARCH", "GE T", "GET\r\n", "CONNECT", "connect", "GÉT", b"GET", None, Text("GET")],
 )
 def test_other_methods_are_not(method):
     assert reason(method) == "method"
@@ -126,7 +125,10 @@ NOT_PLAIN = [
     *[("cookies", value) for value in (CookieJar(), Jar(), RequestsCookieJar(Strict()), Dict())],
     *[("files", value) for value in (Dict(f="x"), iter([("f", "x")]))],
     *[("auth", value) for value in (HTTPDigestAuth("u", "p"), HTTPProxyAuth("u", "p"), AuthBase())],
-    *[("auth", value) for value in (lambda request: request, ["u", "p"], ("u", 1), ("u", "p", "x"))],
+    *[
+        ("auth", value)
+        for value in (lambda request: request, ["u", "p"], ("u", 1), ("u", "p", "x"))
+    ],
     *[("timeout", value) for value in (0, -1, True, "1", (1,), (1, 2, 3), (1, True), Timeout(1))],
     *[("timeout", value) for value in (float("inf"), float("nan"), (0, 1), [1, 2])],
     *[("allow_redirects", value) for value in (1, 0, "yes")],
@@ -282,8 +284,24 @@ def test_a_session_without_an_adapter_for_the_url(url):
 @pytest.mark.parametrize(
     "proxy",
     [
-        *("socks5://p:1", "https://p:1", "http://", "http://p:x", "http://p:0", "http://p:65536", "//p"),
-        *("http://p/path", "http://p?x", "http://a b:1", "http://[::1", b"http://p", "ftp://p", "http:/p"),
+        *(
+            "socks5://p:1",
+            "https://p:1",
+            "http://",
+            "http://p:x",
+            "http://p:0",
+            "http://p:65536",
+            "//p",
+        ),
+        *(
+            "http://p/path",
+            "http://p?x",
+            "http://a b:1",
+            "http://[::1",
+            b"http://p",
+            "ftp://p",
+            "http:/p",
+        ),
     ],
 )
 def test_proxies_that_are_not_plain(proxy):
@@ -294,7 +312,15 @@ def test_proxies_that_are_not_plain(proxy):
 @pytest.mark.parametrize(
     "proxy",
     [
-        *("http://p", "p", "p:3128", "HTTP://P.test:1/", "http://u:p@p:1", "u:p@p:1", "http://[::1]:1"),
+        *(
+            "http://p",
+            "p",
+            "p:3128",
+            "HTTP://P.test:1/",
+            "http://u:p@p:1",
+            "u:p@p:1",
+            "http://[::1]:1",
+        ),
         *("", None),
     ],
 )

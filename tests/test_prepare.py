@@ -53,7 +53,9 @@ DEFAULTS = (
 
 
 def test_a_get():
-    assert wire("GET", "http://example.test/x") == head("GET /x HTTP/1.1", "Host: example.test", *DEFAULTS)
+    assert wire("GET", "http://example.test/x") == head(
+        "GET /x HTTP/1.1", "Host: example.test", *DEFAULTS
+    )
 
 
 def test_a_post_of_a_form():
@@ -80,9 +82,19 @@ def test_headers_that_a_session_takes_away():
 
 
 def test_the_case_and_order_of_headers():
-    sent = wire("GET", "http://a/", headers={"x-lower": "1", "X-UPPER": b"2", "user-agent": "me", "Accept": None})
+    sent = wire(
+        "GET",
+        "http://a/",
+        headers={"x-lower": "1", "X-UPPER": b"2", "user-agent": "me", "Accept": None},
+    )
     assert sent == head(
-        "GET / HTTP/1.1", "Host: a", "user-agent: me", DEFAULTS[1], DEFAULTS[3], "x-lower: 1", "X-UPPER: 2"
+        "GET / HTTP/1.1",
+        "Host: a",
+        "user-agent: me",
+        DEFAULTS[1],
+        DEFAULTS[3],
+        "x-lower: 1",
+        "X-UPPER: 2",
     )
 
 
@@ -128,7 +140,9 @@ TEXTS = st.text("abXY09-._~/%!$&'()*+,;=:@?#[] \\\"<>é2eEfF4c1\x00", max_size=1
 URLS = st.builds(
     "{}{}{}{}".format,
     st.sampled_from(["http://", "https://", "http:/", "Http://"]),
-    st.sampled_from(["example.test", "a", "a_b.test", "1.2.3.4", "a..b", "A", "a-", "-a", "[::1]", "[0]", ""]),
+    st.sampled_from(
+        ["example.test", "a", "a_b.test", "1.2.3.4", "a..b", "A", "a-", "-a", "[::1]", "[0]", ""]
+    ),
     st.sampled_from(["", ":1", ":80", ":0", ":01", ":65536", ":"]),
     st.one_of(st.just(""), TEXTS, TEXTS.map("/{}".format), TEXTS.map("/a?{}".format)),
 )

@@ -5,7 +5,6 @@ The bytes that the proxy and the server behind its tunnels read are those of pla
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import ssl
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 import trustme
-from recording import Answer, Lanes, Recorder, assert_same, sealed_environment, snapshot
+from recording import Answer, Recorder, assert_same, sealed_environment, snapshot
 
 import grequests
 
@@ -82,7 +81,6 @@ def tunnel(ca):
 
 def same(proxy: Recorder, make: Any) -> list[bytes]:
     """What the proxy read, the same both ways."""
-    lanes = Lanes(proxy)
     session, method, url, kwargs = make()
     own = session or requests.Session()
     proxy.taken()
@@ -92,9 +90,7 @@ def same(proxy: Recorder, make: Any) -> list[bytes]:
     session, method, url, kwargs = make()
     request = grequests.request(method, url, session=session, **kwargs)
     other = grequests.request(method, url, session=session, **make()[3])
-    with contextlib.ExitStack() as stack:
-        stack.callback(lanes.kept.clear)
-        [response, _] = grequests.map([request, other], size=1)
+    [response, _] = grequests.map([request, other], size=1)
     if response is None:
         raise request.exception
     assert type(response) is grequests.Response
@@ -196,18 +192,25 @@ def test_an_environment_that_is_not_trusted(proxy, sealed):
     assert sent.startswith(b"GET /x HTTP/1.1\r\n")
 
 
-@pytest.mark.parametrize("name", ["Proxy-Authorization", "proxy-authorization", "PROXY-authorization"])
+@pytest.mark.parametrize(
+    "name", ["Proxy-Authorization", "proxy-authorization", "PROXY-authorization"]
+)
 def test_proxy_authorization_given_by_hand(proxy, name):
     for credentials in ("", "u:p@"):
         kwargs = {
             "proxies": {"http": f"http://{credentials}127.0.0.1:{proxy.port}"},
             "headers": {name: "mine", "X": "y"},
         }
-        same(proxy, lambda kwargs=kwargs: (None, "POST", "http://example.test/", {**kwargs, "data": "x"}))
+        same(
+            proxy,
+            lambda kwargs=kwargs: (None, "POST", "http://example.test/", {**kwargs, "data": "x"}),
+        )
 
 
 @pytest.mark.parametrize("credentials", ["", "user:pass@", "us%40er:p%3Aw@"])
-@pytest.mark.parametrize("url", ["https://example.test/x?y#z", "https://example.test:444", "https://u:p@b.test/"])
+@pytest.mark.parametrize(
+    "url", ["https://example.test/x?y#z", "https://example.test:444", "https://u:p@b.test/"]
+)
 def test_an_https_request_through_a_tunnel(tunnel, ca_file, url, credentials):
     proxies = {"https": f"http://{credentials}127.0.0.1:{tunnel.port}"}
     kwargs = {"proxies": proxies, "verify": ca_file, "headers": {"Proxy-Authorization": "no"}}
@@ -228,7 +231,11 @@ def test_a_tunnel_from_the_environment(tunnel, ca_file, sealed):
 @pytest.mark.parametrize(
     "reply",
     [
-        *(b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 200\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        *(
+            b"HTTP/1.0 200 OK\r\n\r\n",
+            b"HTTP/1.1 200\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        ),
         b"HTTP/1.1 200 OK\nX: y\n\n",
     ],
 )
@@ -249,7 +256,9 @@ def test_a_certificate_behind_a_tunnel_is_looked_at(tunnel):
 
 
 def redirect(location: str) -> Answer:
-    return Answer(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+    return Answer(
+        f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+    )
 
 
 def same_pair(one: Recorder, two: Recorder, make: Any) -> list[list[bytes]]:
@@ -285,7 +294,9 @@ def test_a_redirect_from_a_host_without_a_proxy_to_one_with(proxy, sealed):
         server.answers = {"/start": redirect("http://example.test/there")}
         sealed.setenv("http_proxy", f"http://u:p@127.0.0.1:{proxy.port}")
         sealed.setenv("no_proxy", "127.0.0.1")
-        [direct, proxied] = same_pair(server, proxy, lambda: (None, "GET", f"{server.url}/start", {}))
+        [direct, proxied] = same_pair(
+            server, proxy, lambda: (None, "GET", f"{server.url}/start", {})
+        )
         assert direct[0].startswith(b"GET /start ")
         assert proxied[0].startswith(b"GET http://example.test/there ")
         assert proxied[0].count(b"Proxy-Authorization: ") == 1

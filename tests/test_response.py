@@ -271,7 +271,9 @@ def test_iter_lines(server, response):
     assert list(response.iter_lines()) == list(theirs.iter_lines())
     assert list(response.iter_lines(4)) == list(theirs.iter_lines(4))
     assert list(response.iter_lines(delimiter=b"t")) == list(theirs.iter_lines(delimiter=b"t"))
-    assert list(response.iter_lines(decode_unicode=True)) == list(theirs.iter_lines(decode_unicode=True))
+    assert list(response.iter_lines(decode_unicode=True)) == list(
+        theirs.iter_lines(decode_unicode=True)
+    )
 
 
 def test_close_and_context_manager(response):
@@ -319,7 +321,13 @@ def test_copy(response, duplicate):
 
 
 def test_attributes_can_be_set_and_deleted(response):
-    for name, value in [("reason", "r"), ("url", "u"), ("status_code", 7), ("headers", {}), ("raw", None)]:
+    for name, value in [
+        ("reason", "r"),
+        ("url", "u"),
+        ("status_code", 7),
+        ("headers", {}),
+        ("raw", None),
+    ]:
         setattr(response, name, value)
         assert getattr(response, name) == value
     response.encoding = None
@@ -338,7 +346,17 @@ def test_its_attributes_are_those_of_requests(server, response):
 
 
 def test_order_of_touching_does_not_matter(server):
-    names = ["raw", "cookies", "headers", "request", "history", "elapsed", "reason", "encoding", "_next"]
+    names = [
+        "raw",
+        "cookies",
+        "headers",
+        "request",
+        "history",
+        "elapsed",
+        "reason",
+        "encoding",
+        "_next",
+    ]
     expected = snapshot(get(server))
     for first in names:
         found = get(server)
@@ -359,7 +377,13 @@ def test_statuses_without_a_body(server, status, lines):
 
 
 @pytest.mark.parametrize(
-    "lines", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Encoding: gzip\r\n"]
+    "lines",
+    [
+        b"",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Encoding: gzip\r\n",
+    ],
 )
 def test_head_has_no_body(server, lines):
     server.default = Answer(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n")

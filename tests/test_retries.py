@@ -48,7 +48,9 @@ def session_of(retries: Any) -> requests.Session:
     return session
 
 
-def attempts(server: Recorder, answers: tuple[Answer, ...], retries: Any, **kwargs: Any) -> list[bytes]:
+def attempts(
+    server: Recorder, answers: tuple[Answer, ...], retries: Any, **kwargs: Any
+) -> list[bytes]:
     """The requests that the server read, the same both ways, and the same outcome."""
     method = kwargs.pop("method", "GET")
     outcomes = []
@@ -89,7 +91,16 @@ GOOD = Answer()
 @pytest.mark.parametrize("fault", [GONE, RESET, Answer(b"garbage\r\n", close=True)])
 @pytest.mark.parametrize(
     ("retries", "faults"),
-    [(0, 1), (1, 1), (1, 2), (3, 2), (3, 9), (Retry(2), 2), (Retry(5, read=1), 3), (Retry(5, read=0), 1)],
+    [
+        (0, 1),
+        (1, 1),
+        (1, 2),
+        (3, 2),
+        (3, 9),
+        (Retry(2), 2),
+        (Retry(5, read=1), 3),
+        (Retry(5, read=0), 1),
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_a_connection_that_breaks(server, method, retries, faults, fault):
@@ -117,7 +128,12 @@ def test_a_status_that_is_not_on_the_list(server):
 
 @pytest.mark.parametrize(
     "options",
-    [{"total": 2}, {"total": 2, "respect_retry_after_header": False}, {"total": 0}, {"total": 1, "status": 0}],
+    [
+        {"total": 2},
+        {"total": 2, "respect_retry_after_header": False},
+        {"total": 0},
+        {"total": 1, "status": 0},
+    ],
 )
 def test_retry_after(server, options):
     attempts(server, (RETRY_AFTER, RETRY_AFTER, GOOD), Retry(**options))
@@ -138,7 +154,9 @@ def test_a_wrong_retry_after(server):
 
 
 def test_the_body_is_sent_again(server):
-    sent = attempts(server, (BUSY, BUSY, GOOD), Retry(3, status_forcelist=[503]), method="PUT", data={"a": "b"})
+    sent = attempts(
+        server, (BUSY, BUSY, GOOD), Retry(3, status_forcelist=[503]), method="PUT", data={"a": "b"}
+    )
     assert len(sent) == 3
     assert all(each.endswith(b"\r\n\r\na=b") for each in sent)
 
@@ -182,7 +200,9 @@ def test_redirects_have_retries_of_their_own(server):
         server_answers.count = 0
         server.default = answer
         response = send(session_of(Retry(2, status_forcelist=[503])))
-        seen.append((response.status_code, [each.status_code for each in response.history], server.taken()))
+        seen.append(
+            (response.status_code, [each.status_code for each in response.history], server.taken())
+        )
     assert seen[0] == seen[1]
     assert len(seen[1][2]) == 4
 
@@ -192,7 +212,9 @@ def test_the_adapter_of_each_url_decides(server):
     session = requests.Session()
     session.mount(f"{server.url}/often", HTTPAdapter(max_retries=Retry(3, status_forcelist=[503])))
     server.default = BUSY
-    requests_ = [grequests.get(f"{server.url}/{path}", session=session) for path in ("once", "often", "once")]
+    requests_ = [
+        grequests.get(f"{server.url}/{path}", session=session) for path in ("once", "often", "once")
+    ]
     grequests.map(requests_, size=1)
     paths = [each.split(b" ")[1] for each in server.taken()]
     assert paths == [b"/once", *[b"/often"] * 4, b"/once"]

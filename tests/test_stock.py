@@ -55,11 +55,7 @@ def wrapped_as_wrapt_does(function):
     return Proxy()
 
 
-REQUESTS = [
-    (owner, name)
-    for owner, names in _stock._REQUESTS
-    for name in names
-]
+REQUESTS = [(owner, name) for owner, names in _stock._REQUESTS for name in names]
 SOCKETS = [(owner, name) for owner, names in _stock._SOCKETS for name in names]
 
 
@@ -137,7 +133,10 @@ def test_a_subclass_of_the_socket_is_not(monkeypatch):
 def run(code: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -212,7 +211,8 @@ def test_a_process_patched_by_gevent_is_stock(when):
 
 
 def test_importing_replaces_nothing():
-    run("""
+    run(
+        """
         import requests, urllib3, socket, ssl, http.client, threading, time, select, os, queue
         import urllib3.util.connection, urllib3.util.retry, urllib3.util.ssl_, requests.auth
         import gevent, gevent.monkey
@@ -241,8 +241,11 @@ def test_importing_replaces_nothing():
         changed = {k for k in before if after.get(k) != before[k]}
         assert not changed, changed
         assert not any(gevent.monkey.is_module_patched(m) for m in ("socket", "ssl", "time"))
-    """.replace("gevent.spawn(_general.perform, None, \"GET\", \"nonsense\", {}).get()",
-                "_general.perform(None, \"GET\", \"nonsense\", {})"))
+    """.replace(
+            'gevent.spawn(_general.perform, None, "GET", "nonsense", {}).get()',
+            '_general.perform(None, "GET", "nonsense", {})',
+        )
+    )
 
 
 # --- mocks, through the general lane -------------------------------------------------------------

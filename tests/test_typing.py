@@ -45,8 +45,11 @@ def test_what_users_write_is_typed_and_what_they_write_wrongly_is_found(tmp_path
     wrong.write_text("import grequests\n\n" + "\n".join(WRONG) + "\n")
     lines = mypy(tmp_path, USAGE, wrong).splitlines()
     assert [line for line in lines if "typing_usage" in line] == []
-    found = {int(m[1]): m[2] for m in (re.match(r".*wrong\.py:(\d+): (error: .*)", each)
-                                       for each in lines) if m}
+    found = {
+        int(m[1]): m[2]
+        for m in (re.match(r".*wrong\.py:(\d+): (error: .*)", each) for each in lines)
+        if m
+    }
     assert sorted(found) == list(range(3, 3 + len(WRONG))), lines
     for (_, pattern), error in zip(WRONG.items(), found.values(), strict=True):
         assert re.search(pattern, error), error

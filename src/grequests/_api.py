@@ -20,7 +20,7 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    import gevent.pool
+    from gevent.pool import Pool
     from requests import Response
 
     from ._typing import RequestOptions
@@ -87,7 +87,7 @@ def delete(url: str, **kwargs: Unpack[RequestOptions]) -> AsyncRequest:
 
 def send(
     r: AsyncRequest,
-    pool: gevent.pool.Pool | None = None,
+    pool: Pool | None = None,
     stream: bool = False,  # noqa: FBT001, FBT002 - the signature of 0.7
 ) -> gevent.Greenlet[..., Any]:
     """Start sending a request in a greenlet and return that greenlet.
@@ -218,7 +218,8 @@ def imap_enumerated(
 
     Args:
         requests: a sequence, as in 0.7, or any other iterable, pulled lazily.
-        stream, size: as of `imap`.
+        stream: as of `imap`.
+        size: as of `imap`.
         exception_handler: as of `imap`, but None is yielded too.
 
     Yields:

@@ -42,10 +42,10 @@ def take(request: object, index: int) -> AsyncRequest:
     """
     if not isinstance(request, AsyncRequest):
         raise NotARequestError(index, request)
-    if request._in_flight:  # noqa: SLF001
+    if request._in_flight:
         raise RequestInFlightError(request.url, index)
     forget_outcome(request)
-    request._in_flight = True  # noqa: SLF001
+    request._in_flight = True
     return request
 
 
@@ -88,9 +88,7 @@ def iterate(
     return scheduler.results(timeout)
 
 
-def collect(
-    requests: list[Any], *, stream: bool, size: int | None, gtimeout: float | None
-) -> None:
+def collect(requests: list[Any], *, stream: bool, size: int | None, gtimeout: float | None) -> None:
     """Send all requests and return when they have ended, or time is up.
 
     Their outcomes are in the requests.
@@ -115,7 +113,7 @@ def check_one(request: object) -> None:
     """
     if not isinstance(request, AsyncRequest):
         raise NotARequestError(None, request)
-    if request._in_flight:  # noqa: SLF001
+    if request._in_flight:
         raise RequestInFlightError(request.url)
 
 
@@ -129,7 +127,7 @@ def check_all(requests: list[Any]) -> None:
     for index, request in enumerate(requests):
         if not isinstance(request, AsyncRequest):
             raise NotARequestError(index, request)
-        if request._in_flight or id(request) in seen:  # noqa: SLF001
+        if request._in_flight or id(request) in seen:
             raise RequestInFlightError(request.url, index)
         seen.add(id(request))
 
@@ -181,7 +179,7 @@ def send_one(request: AsyncRequest, overrides: dict[str, Any]) -> None:
 
 
 def _send_here(request: AsyncRequest, run: Run) -> None:
-    if request._in_flight:  # noqa: SLF001
+    if request._in_flight:
         raise RequestInFlightError(request.url)
     run.sink = sink = _OneSink()
     call = Call(run, take(request, 0), 0)
@@ -196,5 +194,3 @@ def outcome(request: AsyncRequest, handler: Handler | None) -> Response | Any | 
     if handler is None:
         return None
     return handler(request, request.__dict__.get("exception"))
-
-

@@ -1,8 +1,8 @@
 """One request's life: lane, attempts, redirects, hooks, cookies, outcome.
 
-The only module that knows both what a request means and how it is sent. A `Call` is a job to the
-scheduler and an exchange to the engine. It starts in the feeder's greenlet, goes on in hub callbacks
-and ends with `request.response` or `request.exception` set and its sink told.
+The only module that knows both what a request means and how it is sent. A `Call` is a job to
+the scheduler and an exchange to the engine. It starts in the feeder's greenlet, goes on in hub
+callbacks and ends with `request.response` or `request.exception` set and its sink told.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Call(Exchange):
             greenlet.kill(block=False)
         elif hasattr(self, "origin"):
             self.run.engine.abort(self)
-        self.request._in_flight = False  # noqa: SLF001
+        self.request._in_flight = False
 
     def drop(self) -> None:
         """It has ended and nobody will read it: an unread body must not keep its socket."""
@@ -173,7 +173,7 @@ class Call(Exchange):
         match = SIMPLE_URL.fullmatch(url) if type(url) is str else None
         if match is None or type(request).send is not _plain_send:
             return False
-        kwargs, session, method = request.kwargs, request._session, request.method  # noqa: SLF001
+        kwargs, session, method = request.kwargs, request._session, request.method
         if not kwargs and session is None and method == "GET":
             template = run.templates.plain
         else:
@@ -218,7 +218,7 @@ class Call(Exchange):
             kwargs.update(run.overrides)
         if run.stream or "stream" not in kwargs:
             kwargs["stream"] = run.stream
-        session = request._session  # noqa: SLF001
+        session = request._session
         if _stock.untouched() and (
             general_reason(request.method, request.url, session, kwargs, run.environment) is None
         ):
@@ -279,11 +279,11 @@ class Call(Exchange):
                 return
         response = _new_response(Response)
         response.status_code = status
-        response._content = body  # noqa: SLF001
+        response._content = body
         response.url = self._url
-        response._head = head  # noqa: SLF001
-        response._seconds = self.head_at - self._started  # noqa: SLF001
-        response._source = (  # noqa: SLF001
+        response._head = head
+        response._seconds = self.head_at - self._started
+        response._source = (
             None,
             self.method,
             self._options,
@@ -293,7 +293,7 @@ class Call(Exchange):
         )
         request = self.request
         request.response = response
-        request._in_flight = False  # noqa: SLF001
+        request._in_flight = False
         run = self.run
         run.looked = False
         run.sink.done(self)
@@ -313,11 +313,11 @@ class Call(Exchange):
     def _build(self, status: int, head: bytes, body: bytes) -> Response:
         response = _new_response(Response)
         response.status_code = status
-        response._content = body  # noqa: SLF001
+        response._content = body
         response.url = self._url
-        response._head = head  # noqa: SLF001
-        response._seconds = self.head_at - self._started  # noqa: SLF001
-        response._source = (  # noqa: SLF001
+        response._head = head
+        response._seconds = self.head_at - self._started
+        response._source = (
             self._prepared,
             self.method,
             self._options,
@@ -330,7 +330,7 @@ class Call(Exchange):
     def _decode(self, response: Response) -> Exception | None:
         """Take the content codings off; the error if they are not what they should be."""
         try:
-            response._content = decode_body(response._head, response._content)  # type: ignore[arg-type]  # noqa: SLF001
+            response._content = decode_body(response._head, response._content)  # type: ignore[arg-type]
         except ContentDecodingError as error:
             return self._with_request(error)
         return None
@@ -343,7 +343,7 @@ class Call(Exchange):
         """After the hooks: cookies, redirects, outcome, in the order of `Session.send`."""
         self._keep_cookies(response)
         if undecodable is not None and response.is_redirect and response.headers["location"]:
-            response._content = b""  # noqa: SLF001 - Requests reads on without looking
+            response._content = b""
             undecodable = None
         if self._options.allow_redirects and response.is_redirect:
             self._follow(response)
@@ -369,7 +369,7 @@ class Call(Exchange):
             return
         for each in response.history:
             extract_cookies_to_jar(jar, each.request, each.raw)
-        if _SETS_COOKIE.search(response._head):  # noqa: SLF001
+        if _SETS_COOKIE.search(response._head):
             extract_cookies_to_jar(jar, response.request, response.raw)
 
     def _cookie_jar(self) -> Any:
@@ -483,7 +483,7 @@ class Call(Exchange):
         except Exception as error:  # noqa: BLE001
             self._fail(error)
         except BaseException:
-            self.request._in_flight = False  # noqa: SLF001
+            self.request._in_flight = False
             raise
 
     def _run_spawned(self, function: Callable[..., None], *args: Any) -> None:
@@ -498,13 +498,13 @@ class Call(Exchange):
 
     def _run_general(self, kwargs: dict[str, Any]) -> None:
         request = self.request
-        response = _general.perform(request._session, request.method, request.url, kwargs)  # noqa: SLF001
+        response = _general.perform(request._session, request.method, request.url, kwargs)
         self._succeed(response)
 
     def _run_overridden(self) -> None:
         """The user's class sends in its own way, and sets `response` or `exception` itself."""
         request = self.request
-        request._in_flight = False  # noqa: SLF001 - its `send` will say so itself
+        request._in_flight = False
         request.send(stream=self.run.stream)
         self.run.sink.done(self)
 
@@ -529,14 +529,14 @@ class Call(Exchange):
     def _succeed(self, response: Any) -> None:
         request = self.request
         request.response = response
-        request._in_flight = False  # noqa: SLF001
+        request._in_flight = False
         self._greenlet = None
         self.run.sink.done(self)
 
     def _fail(self, error: BaseException) -> None:
         request = self.request
         request.exception = error
-        request._in_flight = False  # noqa: SLF001
+        request._in_flight = False
         self._greenlet = None
         self.run.sink.done(self)
 

@@ -1,4 +1,4 @@
-"""The library's own errors. Requests' exceptions pass through unchanged; these are for wrong use."""
+"""The library's own errors, for wrong use. Requests' exceptions pass through unchanged."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ def _green_auth(auth: Any) -> None:
     if isinstance(auth, HTTPDigestAuth):
         state = getattr(auth, "_thread_local", None)
         if isinstance(state, threading.local):
-            auth._thread_local = _DigestState(state)  # type: ignore[assignment]  # noqa: SLF001
+            auth._thread_local = _DigestState(state)  # type: ignore[assignment]
 
 
 # --- fork ----------------------------------------------------------------------------------------

@@ -57,7 +57,6 @@ def inside() -> bool:
     return hub is not None and hub is get_hub_if_exists()
 
 
-
 def _may_green() -> bool:
     return inside() and sockets_untouched()
 
@@ -73,7 +72,7 @@ def _green_new_conn() -> Callable[[Any], Any]:
         socket=Names(socket, socket=GreenSocket, getaddrinfo=getaddrinfo),
     )
     return twin(
-        urllib3.connection.HTTPConnection._new_conn,  # noqa: SLF001
+        urllib3.connection.HTTPConnection._new_conn,
         connection=Names(urllib3.util.connection, create_connection=create),
     )
 
@@ -83,7 +82,7 @@ def bind(conn: Any) -> None:
     dial = getattr(conn, "_new_conn", None)
     if not isinstance(dial, MethodType):
         return  # a stand-in of some kind, which does not dial
-    conn._new_conn = _Dialler(dial)  # noqa: SLF001
+    conn._new_conn = _Dialler(dial)
     connect = getattr(conn, "connect", None)
     if isinstance(connect, MethodType) and _dials_by_itself(connect.__func__):
         conn.connect = _Connector(connect)

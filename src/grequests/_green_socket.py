@@ -47,7 +47,7 @@ _THREADS_OF_HUB = "_grequests_threads"
 
 
 if TYPE_CHECKING:
-    from socket import socket as _Socket
+    from socket import socket as _Socket  # noqa: N812
 else:
     _Socket = original_class(_socket_module, "socket")
 
@@ -82,7 +82,7 @@ class _Wait:
     def cancel(self) -> None:
         """Wake the waiting greenlet with EBADF, from whichever thread."""
         gone = OSError(errno.EBADF, "File descriptor was closed in another greenlet")
-        if self.hub is gevent.hub._get_hub():  # type: ignore[attr-defined]  # noqa: SLF001
+        if self.hub is gevent.hub._get_hub():  # type: ignore[attr-defined]
             # At once: the number of the descriptor is free for reuse when close() returns.
             self.watcher.stop()
             self.hub.loop.run_callback(self.waiter.throw, gone)
@@ -101,13 +101,17 @@ class GreenSocket(_Socket):
     _waits: set[_Wait]
 
     def __init__(
-        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None  # noqa: A002
+        self,
+        family: int = -1,
+        type: int = -1,
+        proto: int = -1,
+        fileno: int | None = None,
     ) -> None:
         """Make a socket, or take over the descriptor `fileno`."""
         self._waits = set()
         super().__init__(family, type, proto, fileno)
         self._timeout = _socket_module.getdefaulttimeout()
-        super().setblocking(False)
+        super().setblocking(False)  # noqa: FBT003
 
     # The timeout: ours, because the descriptor itself never blocks.
 
@@ -234,8 +238,13 @@ def adopt(sock: Any) -> GreenSocket:
     return green
 
 
-def getaddrinfo(
-    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
+def getaddrinfo(  # noqa: PLR0913, PLR0917 - the signature of socket.getaddrinfo
+    host: Any,
+    port: Any,
+    family: int = 0,
+    type: int = 0,
+    proto: int = 0,
+    flags: int = 0,
 ) -> list[Any]:
     """As `socket.getaddrinfo`, through the resolver of the caller's hub."""
     try:

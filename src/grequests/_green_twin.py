@@ -46,7 +46,7 @@ class Names:
 
 def twin(function: Callable[..., Any], **own: Any) -> Callable[..., Any]:
     """A function with the code of `function` that finds `own` in place of these globals."""
-    assert isinstance(function, FunctionType)  # noqa: S101  (callers check with _stock first)
+    assert isinstance(function, FunctionType)
     made = FunctionType(
         function.__code__,
         _Globals(function.__globals__, own),

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 #: Keywords of `Session.request`; any other is its TypeError to raise.
 KEYWORDS: Final = frozenset(
-    "params data headers cookies files auth timeout allow_redirects proxies hooks stream verify "
-    "cert json".split()
+    (
+        *("params", "data", "headers", "cookies", "files", "auth", "timeout", "allow_redirects"),
+        *("proxies", "hooks", "stream", "verify", "cert", "json"),
+    )
 )
 _SESSION_ATTRIBUTES: Final = frozenset(vars(Session()))
 _ADAPTER_ATTRIBUTES: Final = frozenset(vars(HTTPAdapter()))
@@ -165,11 +167,13 @@ def _is_verify(value: Any) -> bool:
 
 
 def _is_cert(value: Any) -> bool:
-    return type(value) is str or (_is_pair_of_text(value) and type(value[0]) is type(value[1]) is str)
+    if _is_pair_of_text(value):
+        return type(value[0]) is type(value[1]) is str
+    return type(value) is str
 
 
 def _is_jar(value: Any) -> bool:
-    return type(value) is RequestsCookieJar and type(value._policy) is DefaultCookiePolicy  # noqa: SLF001
+    return type(value) is RequestsCookieJar and type(value._policy) is DefaultCookiePolicy
 
 
 def _is_headers(value: Any) -> bool:

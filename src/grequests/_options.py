@@ -106,7 +106,10 @@ class Options:
             self.adapter = session.get_adapter(url.lstrip())  # type: ignore[assignment]
             self.retries = self.adapter.max_retries  # type: ignore[union-attr]
 
-    def _merge_verify(self, verify: bool | str | None) -> bool | str:
+    def _merge_verify(
+        self,
+        verify: bool | str | None,  # noqa: FBT001 - Requests' name and values
+    ) -> bool | str:
         if self.trust_env and (verify is True or verify is None):
             verify = self.environment.ca_bundle or verify
         if self.session is not None and self.session.verify is not None and verify is None:

@@ -13,7 +13,6 @@ from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from requests import Session
 from requests.cookies import RequestsCookieJar, cookiejar_from_dict, merge_cookies
 from requests.exceptions import InvalidJSONError
 from requests.hooks import default_hooks
@@ -31,6 +30,8 @@ from ._response import with_jar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from requests import Session
 
     from ._engine import Origin
 
@@ -243,32 +244,13 @@ def serialize(
     if proxy_auth is not None:
         headers = headers.copy()
         headers["Proxy-Authorization"] = proxy_auth
-    names = {name.lower() for name in headers}
-    lines = [f"{request.method} {target} HTTP/1.1"]
-    if "host" not in names:
-        lines.append(f"Host: {host}")
-    if "accept-encoding" not in names:
-        lines.append("Accept-Encoding: identity")
-    body = request.body
-    if "content-length" not in names and "transfer-encoding" not in names:
-        if body is not None:
-            msg = "a body without a length"
-            raise NotPlainError(msg)
-        if request.method not in _BODILESS:
-            lines.append("Content-Length: 0")
-    if "user-agent" not in names:
-        lines.append(f"User-Agent: {_get_default_user_agent()}")
-    for name, value in headers.items():
-        text = _text(value)
-        if not text.isascii() or "\n" in text or "\r" in text:
-            encoded = text.encode("latin-1")
-            if _LINE_BREAK.search(text):
-                msg = f"Invalid header value {encoded!r}"
-                raise ValueError(msg)
-        if not name.isascii():
-            name.encode("ascii")
-        lines.append(f"{name}: {text}")
+    lines = [
+        f"{request.method} {target} HTTP/1.1",
+        *_added_lines(request, {name.lower() for name in headers}, host),
+        *(_header_line(name, _text(value)) for name, value in headers.items()),
+    ]
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    body = request.body
     if body is None:
         return head
     if isinstance(body, str):
@@ -277,6 +259,35 @@ def serialize(
         msg = "body"
         raise NotPlainError(msg)
     return head + body
+
+
+def _added_lines(request: PreparedRequest, names: set[str], host: str) -> list[str]:
+    """What http.client and urllib3 add to a request that lacks it, in their order."""
+    lines = []
+    if "host" not in names:
+        lines.append(f"Host: {host}")
+    if "accept-encoding" not in names:
+        lines.append("Accept-Encoding: identity")
+    if "content-length" not in names and "transfer-encoding" not in names:
+        if request.body is not None:
+            msg = "a body without a length"
+            raise NotPlainError(msg)
+        if request.method not in _BODILESS:
+            lines.append("Content-Length: 0")
+    if "user-agent" not in names:
+        lines.append(f"User-Agent: {_get_default_user_agent()}")
+    return lines
+
+
+def _header_line(name: str, value: str) -> str:
+    if not value.isascii() or "\n" in value or "\r" in value:
+        encoded = value.encode("latin-1")
+        if _LINE_BREAK.search(value):
+            msg = f"Invalid header value {encoded!r}"
+            raise ValueError(msg)
+    if not name.isascii():
+        name.encode("ascii")
+    return f"{name}: {value}"
 
 
 __all__ = ["NotPlainError", "Options", "Prepared", "RunContext", "address", "prepare"]

@@ -124,7 +124,7 @@ def address_hop(following: PreparedRequest, options: Options) -> Prepared:
 
 def is_doubtful(response: Response) -> bool:
     """Whether Requests might fail to say where a redirect leads that it need not follow."""
-    options = response._source[2]  # noqa: SLF001
+    options = response._source[2]
     location = response.headers["location"]
     return options.max_redirects < 1 or _HARMLESS.fullmatch(location) is None
 

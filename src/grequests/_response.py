@@ -69,13 +69,13 @@ class Response(requests.Response):
     @lazy
     def headers(self) -> CaseInsensitiveDict[str]:
         headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
-        headers._store = parse_headers(self._head)  # noqa: SLF001
+        headers._store = parse_headers(self._head)
         return headers
 
     @lazy
     def reason(self) -> str:
         line = self._head.split(b"\r\n", 1)[0].decode("latin-1")
-        return (line.split(None, 2) + ["", "", ""])[2].strip()
+        return [*line.split(None, 2), "", "", ""][2].strip()
 
     @lazy
     def encoding(self) -> str | None:
@@ -151,8 +151,8 @@ def with_jar(prepared: PreparedRequest) -> PreparedRequest:
 
     `Session.send` puts the cookies of redirects into it.
     """
-    if prepared._cookies is None:  # noqa: SLF001
-        prepared._cookies = RequestsCookieJar()  # noqa: SLF001
+    if prepared._cookies is None:
+        prepared._cookies = RequestsCookieJar()
     return prepared
 
 
@@ -272,5 +272,3 @@ class _ConnectionView:
     def close(self) -> None:
         """Close it."""
         self._connection.origin.on_idle_closed(self._connection)
-
-

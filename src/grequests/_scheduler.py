@@ -184,6 +184,9 @@ class Scheduler:
         if self._over:
             return
         self._active.discard(job)
+        if seconds <= 0:
+            self._queue(job)
+            return
         self._delayed[job] = timer = self._hub.loop.timer(seconds)
         timer.start(self._readmit, job)
         if self._waiting_feeder is not None:
@@ -198,6 +201,10 @@ class Scheduler:
 
     def _readmit(self, job: Job) -> None:
         self._delayed.pop(job).close()
+        self._queue(job)
+
+    def _queue(self, job: Job) -> None:
+        """Let a job go next, before anything new from the input."""
         self._ready.append(job)
         if self._waiting_feeder is not None:
             self._wake_feeder()

@@ -112,6 +112,7 @@ _GEVENTS = {"socket": gevent.socket, "ssl": gevent.ssl, "time": gevent.hub}
 
 # --- what is watched -----------------------------------------------------------------------------
 
+
 def original_class(module: Any, name: str) -> Any:
     """The class of the standard library called `name`, whoever replaced it meanwhile.
 

@@ -1,9 +1,9 @@
 """Requests that differ in their target alone share a template.
 
 A run mostly sends one kind of request to many URLs: the same method, session, headers, timeout.
-The first of a kind is prepared by the book (`_prepare`); what it wrote around its target is kept and
-put around the targets of the others. A kind is what `fingerprint` says; whatever could make
-two requests of a kind differ in more than their target has no fingerprint.
+The first of a kind is prepared by the book (`_prepare`); what it wrote around its target is kept
+and put around the targets of the others. A kind is what `fingerprint` says; whatever could make two
+requests of a kind differ in more than their target has no fingerprint.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class Template:
     def _spliced_entry(self, prefix: str) -> Entry | None:
         """Nothing but Host depends on the origin."""
         parts = urlsplit(prefix)
-        if parts.netloc.rpartition(":")[2].isdigit() and int(parts.netloc.rpartition(":")[2]) > _PORTS:
+        port = parts.netloc.rpartition(":")[2]
+        if port.isdigit() and int(port) > _PORTS:
             return None
         host: str = parts.hostname  # type: ignore[assignment]
         origin = self.options.origin_of(parts.scheme, host, parts.port, None)
@@ -217,14 +218,14 @@ def _session_state(session: Session) -> tuple[Any, ...] | None:
         or type(session.hooks) is not dict
         or session.params
         or session.proxies
-        or session.cookies._cookies  # type: ignore[attr-defined]  # noqa: SLF001
+        or session.cookies._cookies  # type: ignore[attr-defined]
         or any(session.hooks.values())
     ):
         return None
     return (
         id(session),
         len(vars(session)),
-        tuple(session.headers._store.values()),  # noqa: SLF001
+        tuple(session.headers._store.values()),
         session.auth if type(session.auth) is tuple else id(session.auth),
         session.verify,
         session.cert,

@@ -89,7 +89,9 @@ class Fault:
 
     def _name(self) -> Exception:
         return NameResolutionError(
-            self.origin.peer_host, _connection_of(self.origin), self.failure.cause  # type: ignore[arg-type]
+            self.origin.peer_host,
+            _connection_of(self.origin),
+            self.failure.cause,  # type: ignore[arg-type]
         )
 
     def _connect(self) -> Exception:

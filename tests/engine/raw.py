@@ -61,9 +61,7 @@ class Peer:
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Go on through TLS."""
-        self.sock = context.wrap_socket(
-            self.sock, server_side=True, do_handshake_on_connect=False
-        )
+        self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
         self._watch(self.sock)
         self.sock.do_handshake()
 

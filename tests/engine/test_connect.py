@@ -44,7 +44,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 
 def named(engine: Engine, monkeypatch: pytest.MonkeyPatch, *addresses: tuple[int, str]) -> None:
     """Give `name.test` these addresses, whatever else is asked."""
-    found = [Address(family, (host, 0, 0, 0)[: 4 if family == V6 else 2]) for family, host in addresses]
+    found = [
+        Address(family, (host, 0, 0, 0)[: 4 if family == V6 else 2]) for family, host in addresses
+    ]
     monkeypatch.setattr(type(engine.resolver), "resolve", lambda *_: found)
 
 
@@ -150,7 +152,9 @@ def test_losers_of_the_race_are_closed(engine: Engine, monkeypatch: pytest.Monke
             monkeypatch.setattr("grequests._engine._connect.ATTEMPT_DELAY", 0)
             named(engine, monkeypatch, (V4, "127.0.0.1"), (V4, "127.0.0.9"), (V4, "127.0.0.1"))
             for _ in range(10):
-                assert isinstance(ask(origin_of(server, host="name.test"), read_timeout=0.2), object)
+                assert isinstance(
+                    ask(origin_of(server, host="name.test"), read_timeout=0.2), object
+                )
                 engine.close()
         eventually(lambda: server.open == 0, "the server to see them go")
 
@@ -283,7 +287,9 @@ def test_a_handshake(
 ) -> None:
     tls = identity(ca_file, None, "")
     named(engine, monkeypatch, (V6, "::1") if host == "::1" else (V4, "127.0.0.1"))
-    with RawServer(Peer.serve, tls=tls_context, host="::1" if host == "::1" else "127.0.0.1") as server:
+    with RawServer(
+        Peer.serve, tls=tls_context, host="::1" if host == "::1" else "127.0.0.1"
+    ) as server:
         origin = origin_of(server, host=host, tls=tls)
         for target in ("/1", "/2"):
             assert ask(origin, target)[1] == target.encode()
@@ -437,5 +443,3 @@ def test_no_descriptor_left(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
             patch.setattr(_socket, "socket", Exhausted)
             assert Asked(origin).send().failure.cause.errno == errno.EMFILE  # type: ignore[attr-defined]
         engine.budget.refresh()
-
-

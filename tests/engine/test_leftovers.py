@@ -64,7 +64,11 @@ def first_only(odd: Callable[[Peer], None]) -> Callable[[Peer], None]:
 
 KINDS = [
     ("GET", answer(b"mine"), b"mine"),
-    ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n", b"mine"),
+    (
+        "GET",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n",
+        b"mine",
+    ),
     ("GET", b"HTTP/1.1 204 No\r\n\r\n", b""),
     ("GET", b"HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n", b""),
     ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b""),

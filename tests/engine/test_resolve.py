@@ -149,7 +149,8 @@ def test_literals_are_not_asked_for(host: str, family: int, sockaddr: tuple[Any,
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "127.1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "0x7f.1", "a1", "fe80::1%lo", ""]
+    "host",
+    ["localhost", "127.1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "0x7f.1", "a1", "fe80::1%lo", ""],
 )
 def test_what_only_looks_like_one_is_asked_for(host: str) -> None:
     assert parse_literal(host) is None

@@ -14,7 +14,7 @@ import os
 import ssl
 import sys
 import time
-from http.client import BadStatusLine, HTTPException, RemoteDisconnected
+from http.client import BadStatusLine, HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -134,14 +134,14 @@ class Connector:
     def _attempt(self, address: Address, port: int) -> _socket.socket:
         sock = _socket.socket(address.family, _socket.SOCK_STREAM)
         try:
-            sock.setblocking(False)
+            sock.setblocking(False)  # noqa: FBT003
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             code = sock.connect_ex(address.at(port))
             if code in _IN_PROGRESS:
                 self._wait(sock, WRITE)
                 code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             if code:
-                raise OSError(code, os.strerror(code))
+                raise OSError(code, os.strerror(code))  # noqa: TRY301
         except BaseException:
             sock.close()
             raise

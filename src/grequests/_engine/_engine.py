@@ -273,7 +273,7 @@ def close_engine() -> None:
 
     Requests that other greenlets wait for go on: without their connection they would wait for ever.
     """
-    hub = gevent.hub._get_hub()  # type: ignore[attr-defined]  # noqa: SLF001 - asks without making one
+    hub = gevent.hub._get_hub()  # type: ignore[attr-defined]
     engine: Engine | None = getattr(hub, _ATTRIBUTE, None)
     if engine is not None and engine.pid == os.getpid():
         engine.close_idle()
@@ -283,7 +283,7 @@ def close_engine() -> None:
 
 @atexit.register
 def _close_all() -> None:
-    for engine in list(_engines):
+    for engine in _engines:
         drop(engine)
 
 

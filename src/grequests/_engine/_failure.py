@@ -24,7 +24,7 @@ class Phase(Enum):
     BODY_TIMEOUT = "reading the body, out of time"
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - it is translated before anybody sees it
     """An exchange ended without a response.
 
     Attributes:

@@ -240,9 +240,7 @@ class Origin:
             del self.connecting[exchange]
 
     def _connect(self, exchange: Exchange) -> None:
-        connector = Connector(
-            self.engine.hub, self.engine.resolver, self, exchange.connect_timeout
-        )
+        connector = Connector(self.engine.hub, self.engine.resolver, self, exchange.connect_timeout)
         try:
             connector.connect()
         except BaseException as error:
@@ -286,5 +284,3 @@ class Origin:
 def _is_exhaustion(error: BaseException) -> bool:
     cause = error.cause if isinstance(error, Failure) else error
     return isinstance(cause, OSError) and cause.errno in _EXHAUSTED
-
-

@@ -51,9 +51,7 @@ _STATUS: Final = len(b"HTTP/1.1 ")
 _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 _TRANSFER_CODED: Final = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
 #: Any other last coding ends with the stream (RFC 9112 section 6.3, rule 4).
-_CHUNKED: Final = re.compile(
-    rb"\ntransfer-encoding:[^\n]*\bchunked[ \t]*(?:\r|\Z)", re.IGNORECASE
-)
+_CHUNKED: Final = re.compile(rb"\ntransfer-encoding:[^\n]*\bchunked[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _ANY_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
 _ANY_LINE_END: Final = re.compile(rb"\r?\n")
 _FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")

@@ -7,13 +7,13 @@ that session tickets are on, so that a second connection to a host can be resume
 
 from __future__ import annotations
 
+import _ssl
 import os
 import ssl
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import _ssl
 from gevent.monkey import get_original
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ class TLSIdentity(NamedTuple):
     stamps: tuple[tuple[int, int] | None, ...] = ()
 
 
-def identity(verify: bool | str, cert: str | tuple[str, str] | None, bundle: str) -> TLSIdentity:
+def identity(
+    verify: bool | str,  # noqa: FBT001 - Requests' name and values
+    cert: str | tuple[str, str] | None,
+    bundle: str,
+) -> TLSIdentity:
     """The identity for Requests' `verify` and `cert`.
 
     Args:
@@ -102,11 +106,11 @@ def _set(made: ssl.SSLContext, name: str, value: Any) -> None:
     The setters in ssl.py look up `SSLContext` in their module. Once `gevent.monkey.patch_all()`
     has put another class there, they call themselves until the stack ends.
     """
-    getattr(_ssl._SSLContext, name).__set__(made, value)  # noqa: SLF001
+    getattr(_ssl._SSLContext, name).__set__(made, value)
 
 
 def _get(made: ssl.SSLContext, name: str) -> int:
-    return int(getattr(_ssl._SSLContext, name).__get__(made))  # noqa: SLF001
+    return int(getattr(_ssl._SSLContext, name).__get__(made))
 
 
 def _make_context(wanted: TLSIdentity) -> ssl.SSLContext:
@@ -145,7 +149,16 @@ class TLSSession:
     it; afterwards `encrypt` and `decrypt` are all there is.
     """
 
-    __slots__ = ("_drain", "_feed", "_incoming", "_object", "_outgoing", "_read", "_write", "closed")
+    __slots__ = (
+        "_drain",
+        "_feed",
+        "_incoming",
+        "_object",
+        "_outgoing",
+        "_read",
+        "_write",
+        "closed",
+    )
 
     def __init__(
         self, made: ssl.SSLContext, host: str, resume: ssl.SSLSession | None = None
