@@ -529,15 +529,17 @@ class Call(Exchange):
     def _succeed(self, response: Any) -> None:
         request = self.request
         request.response = response
-        request._in_flight = False
-        self._greenlet = None
-        self.run.sink.done(self)
+        self._end()
 
     def _fail(self, error: BaseException) -> None:
         request = self.request
         request.exception = error
-        request._in_flight = False
+        self._end()
+
+    def _end(self) -> None:
+        self.request._in_flight = False
         self._greenlet = None
+        self.run.looked = False
         self.run.sink.done(self)
 
 
