@@ -121,7 +121,12 @@ class Origin:
                 return
             connection.close()
         self.waiting[exchange] = None
-        self.grow(exchange)
+        if self.engine.starved:
+            # Others have waited longer for a descriptor.
+            self.engine.starve(self, exchange)
+            self.engine.relieve()
+        else:
+            self.grow(exchange)
 
     def restart(self, exchange: Exchange) -> None:
         """Send again on a fresh connection what a dead one did not deliver."""
