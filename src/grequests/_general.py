@@ -27,7 +27,7 @@ from urllib3.poolmanager import PoolManager
 
 from ._green_dial import enter, leave
 from ._green_pool import drop_inherited, green_manager
-from ._green_socket import in_thread
+from ._green_socket import in_thread, relief
 
 __all__ = ["close", "perform", "perform_prepared", "shared_adapter"]
 
@@ -181,9 +181,18 @@ def shared_adapter() -> HTTPAdapter:
 def close() -> None:
     """Close the idle connections of requests that had no session.  Safe to call again."""
     if _shared is not None:
+        _close_all_idle()
+        _shared.close()
+
+
+def _close_all_idle() -> None:
+    """Give back the descriptors that the shared adapter keeps for later."""
+    if _shared is not None:
         for manager in (_shared.poolmanager, *_shared.proxy_manager.values()):
             _close_idle(manager)
-        _shared.close()
+
+
+relief.bring = _close_all_idle
 
 
 def _close_idle(manager: PoolManager) -> None:

@@ -37,6 +37,8 @@ __all__ = ["GreenSocket", "adopt", "getaddrinfo", "in_thread"]
 _T = TypeVar("_T")
 
 _READ, _WRITE = 1, 2
+#: The process, or the system, has no descriptor left.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 
 #: Threads one hub may keep busy with what cannot be made cooperative.  gevent's own pool (10
@@ -90,6 +92,16 @@ class _Wait:
             self.hub.loop.run_callback_threadsafe(self.waiter.throw, gone)
 
 
+class Relief:
+    """What to do when no descriptor is left: who keeps idle ones says how to close them."""
+
+    def __init__(self) -> None:
+        self.bring: Callable[[], None] = lambda: None
+
+
+relief = Relief()
+
+
 class GreenSocket(_Socket):
     """A stream socket whose waiting lets other greenlets of the thread run.
 
@@ -109,7 +121,13 @@ class GreenSocket(_Socket):
     ) -> None:
         """Make a socket, or take over the descriptor `fileno`."""
         self._waits = set()
-        super().__init__(family, type, proto, fileno)
+        try:
+            super().__init__(family, type, proto, fileno)
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            relief.bring()
+            super().__init__(family, type, proto, fileno)
         self._timeout = _socket_module.getdefaulttimeout()
         super().setblocking(False)  # noqa: FBT003
 

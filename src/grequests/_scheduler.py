@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -118,6 +119,8 @@ class Scheduler:
     def close(self) -> None:
         """Stop now: abort what runs, start nothing more. Idempotent; may be called anywhere."""
         self._over = True
+        if sys.is_finalizing():
+            return  # the engine was closed at exit, and greenlets can be told nothing any more
         for timer in self._delayed.values():
             timer.close()
         unfinished = [*self._active, *self._delayed, *self._ready]

@@ -243,6 +243,14 @@ class _Closer:
     def __del__(self, is_finalizing: Any = sys.is_finalizing) -> None:
         if not is_finalizing():  # at exit, _close_all has seen to it
             drop(self._engine)
+            _destroy_hub(self._engine)
+
+
+def _destroy_hub(engine: Engine) -> None:
+    """Release a finished thread's loop, which gevent leaves open: two descriptors each."""
+    hub = engine.hub
+    if hub.loop is not None and not hub.loop.default and engine.pid == os.getpid():
+        hub.destroy()
 
 
 _thread_end = _ThreadEnd()
@@ -283,7 +291,7 @@ def close_engine() -> None:
 
 @atexit.register
 def _close_all() -> None:
-    for engine in _engines:
+    for engine in [*_engines]:  # `drop` shortens it
         drop(engine)
 
 

@@ -241,7 +241,7 @@ class TLSSession:
 
 def warn_unverified(host: str) -> None:
     """Say what urllib3 says when a certificate is not looked at."""
-    from urllib3.exceptions import InsecureRequestWarning  # noqa: PLC0415
+    from urllib3.exceptions import InsecureRequestWarning  # noqa: PLC0415 - rarely needed, slow to import
 
     warnings.warn(
         f"Unverified HTTPS request is being made to host '{host}'. "
