@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 #: Seconds after which a test that hangs is no longer waited for.
-PATIENCE = 2.0
+PATIENCE = 20.0
+_HTTPS = 443
+#: A port on which nobody listens.
+_NOBODY = 1
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -253,9 +256,9 @@ class Lanes:
 
     def place(self, port: int) -> tuple[str, int]:
         """Where a connection to a port really goes."""
-        tls = self.tls_server
-        wanted = tls if tls is not None and port in (443, tls.port) else self.server
-        return ("127.0.0.1", wanted.port)
+        if port == _HTTPS:
+            return ("127.0.0.1", self.tls_server.port if self.tls_server else _NOBODY)
+        return ("127.0.0.1", self.server.port)
 
     def plain(self, make: Callable[[], tuple[Any, str, Any, dict[str, Any]]]) -> Outcome:
         """Send by plain Requests."""
