@@ -2,7 +2,8 @@
 
 Each case is sent twice to a recording server. The bytes that the server read, every attribute of
 the answer, the session's cookies afterwards and, where there is no answer, the type and text of
-the error must be the same. `GREQUESTS_HYPOTHESIS=long` runs some hundred times more cases.
+the error must be the same. `GREQUESTS_HYPOTHESIS=long` runs twenty times as
+many cases, other ones each time.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 
 LONG = os.environ.get("GREQUESTS_HYPOTHESIS") == "long"
+pytestmark = pytest.mark.timeout(0 if LONG else 120)
 
 
 def cases(number: int) -> settings:
-    """Settings for so many cases, a hundred times more in the long profile."""
+    """Settings for so many cases, twenty times more in the long profile."""
     return settings(
-        max_examples=number * 100 if LONG else number,
+        max_examples=number * 20 if LONG else number,
         deadline=None,
         derandomize=not LONG,
         database=None,
