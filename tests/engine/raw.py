@@ -132,10 +132,10 @@ class RawServer:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
-        with self._lock:
-            for sock in self._socks:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+        for sock in list(self._socks):
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's, which takes TLS away from the thread that is reading.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(PATIENCE)
         self._listener.close()

@@ -72,7 +72,7 @@ def test_a_threads_connections_close_at_its_end(tidy: bool) -> None:
             assert engine not in engine_module._engines
             del engine
         eventually(lambda: server.open == 0, "the connections to close")
-    assert current_engine().budget.taken == taken
+    eventually(lambda: current_engine().budget.taken <= taken, "all descriptors to come back")
 
 
 def test_threads_do_not_share_connections() -> None:

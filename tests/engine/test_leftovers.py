@@ -235,7 +235,8 @@ def test_between_two_maps(serve: Any, ca_file: str) -> None:
             go.set()
             for _ in range(count):
                 assert sent.acquire(timeout=PATIENCE)
-    assert count < server.opened <= 2 * count
+    # A request may be served before the connection made for it is there: some are left over.
+    assert count < server.opened <= 3 * count
 
 
 def test_a_wakeup_without_bytes_harms_nobody(serve: Any) -> None:

@@ -27,9 +27,7 @@ def engine() -> Iterator[Engine]:
     made = Engine(gevent.get_hub(), budget)
     yield made
     made.close()
-    gevent.sleep(0)
-    gevent.sleep(0)
-    assert budget.taken == 0
+    eventually(lambda: budget.taken == 0, "all descriptors to come back")
     assert made.statistics() == type(made.statistics())(made.opened, 0, 0, 0, 0, 0, 0)
 
 
