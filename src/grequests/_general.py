@@ -33,7 +33,7 @@ __all__ = ["close", "perform", "perform_prepared", "shared_adapter"]
 
 #: Origins whose idle connections are kept, and how many for each.  An idle connection is a
 #: descriptor; the default limit of a process is 1,024 of them.
-_ORIGINS = 100
+_ORIGINS = 1000
 _IDLE_PER_ORIGIN = 100
 
 #: Adapters that answer without a network, from packages whose mocks look at their caller's thread.

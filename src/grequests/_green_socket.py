@@ -29,6 +29,11 @@ from gevent.threadpool import ThreadPool
 
 from ._stock import original_class
 
+try:
+    import resource
+except ImportError:  # pragma: no cover
+    resource = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -102,6 +107,14 @@ class Relief:
 relief = Relief()
 
 
+def _ceiling() -> int:
+    """The descriptor from which on the rest is left to others; the lowest free one is given out."""
+    if resource is None:  # pragma: no cover - Windows has no such limit
+        return 1 << 20
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft - min(32, soft // 4)
+
+
 class GreenSocket(_Socket):
     """A stream socket whose waiting lets other greenlets of the thread run.
 
@@ -128,6 +141,8 @@ class GreenSocket(_Socket):
                 raise
             relief.bring()
             super().__init__(family, type, proto, fileno)
+        if self.fileno() >= _ceiling():
+            relief.bring()
         self._timeout = _socket_module.getdefaulttimeout()
         super().setblocking(False)  # noqa: FBT003
 
