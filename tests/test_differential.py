@@ -20,12 +20,12 @@ import requests
 import urllib3.filepost
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from recording import Answer, Lanes, Recorder, sealed_environment
+from recording import LEFT_BY_REQUESTS, Answer, Lanes, Recorder, sealed_environment
 from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 
 LONG = os.environ.get("GREQUESTS_HYPOTHESIS") == "long"
-pytestmark = pytest.mark.timeout(0 if LONG else 120)
+pytestmark = [pytest.mark.timeout(0 if LONG else 120), LEFT_BY_REQUESTS]
 
 
 def cases(number: int) -> settings:
@@ -499,6 +499,8 @@ def build_response(
     method: str, line: str, lines: list[str], coding: str | None, body: bytes, framing: str
 ) -> bytes:
     lines = [line, *lines]
+    if not body and framing in ("chunked", "chunks") and coding and "zstd" in coding.lower():
+        framing = "length"  # Requests misses the frame's end in a body that is not there
     if line[9:12] in ("204", "304") and framing in ("chunked", "chunks"):
         framing = "length"  # Requests waits for a chunk that cannot come
     if coding is not None:
@@ -535,14 +537,16 @@ def test_any_response(
     lanes.compare(maker(session, method, "http://example.test/x/y", kwargs))
 
 
-CODING_CASES = [(coding, body) for coding in ("gzip", "deflate", "br", "zstd") for body in CODED]
-
-
-@pytest.mark.parametrize(("coding", "body"), CODING_CASES)
-def test_every_coding_on_every_body(lanes, coding, body):
-    data = build_response("GET", "HTTP/1.1 200 OK", [], coding, CODED[body], "length")
-    lanes.server.default = Answer(data)
-    assert lanes.compare(maker(None, "GET", "http://example.test/", {})) is not None
+@pytest.mark.parametrize(
+    "coding", ["gzip", "deflate", "br", "zstd", "gzip, deflate", "deflate, gzip"]
+)
+@pytest.mark.parametrize("framing", ["length", "chunked", "chunks", "close"])
+def test_every_coding_on_every_body(lanes, coding, framing):
+    for body in CODED.values():
+        lines = ["Content-Type: text/html; charset=latin-1"]  # nothing to guess, which takes time
+        data = build_response("GET", "HTTP/1.1 200 OK", lines, coding, body, framing)
+        lanes.server.default = Answer(data, close=framing == "close")
+        assert lanes.compare(maker(None, "GET", "http://example.test/", {})) is not None
 
 
 # --- cookies -------------------------------------------------------------------------------------

@@ -104,6 +104,13 @@ def test_a_host_given_by_hand():
     assert sent.endswith(b"\r\nhost: other\r\n\r\n")
 
 
+def test_a_host_given_by_hand_beside_a_nul(server):
+    """Templates mark the place of Host by one."""
+    headers = {"Host": "other", "A": "b\x00c"}
+    grequests.map([grequests.get(f"{server.url}/{n}", headers=headers) for n in range(2)])
+    assert all(b"\r\nA: b\x00c\r\n" in each for each in server.taken())
+
+
 @pytest.mark.parametrize("connection", ["close", "Close", b"close", "upgrade", "keep-alive"])
 def test_connection_given_by_hand(connection):
     context = RunContext(current_engine(), Environment())

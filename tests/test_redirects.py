@@ -9,11 +9,21 @@ import pytest
 import requests
 import trustme
 import urllib3.filepost
-from recording import Answer, Lanes, Recorder, assert_same, sealed_environment, snapshot
+from recording import (
+    LEFT_BY_REQUESTS,
+    Answer,
+    Lanes,
+    Recorder,
+    assert_same,
+    sealed_environment,
+    snapshot,
+)
 from requests.adapters import HTTPAdapter
 
 import grequests
 from grequests import _general
+
+pytestmark = LEFT_BY_REQUESTS
 
 
 @pytest.fixture(autouse=True)

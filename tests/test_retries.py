@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import requests
-from recording import Answer, Recorder, assert_same, describe, sealed_environment, snapshot
+from recording import (
+    LEFT_BY_REQUESTS,
+    Answer,
+    Recorder,
+    assert_same,
+    describe,
+    sealed_environment,
+    snapshot,
+)
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
@@ -16,6 +24,8 @@ import grequests
 #: Nothing here sleeps for long.
 QUICK = 0.001
 UNAVAILABLE = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
+
+pytestmark = LEFT_BY_REQUESTS
 
 
 @pytest.fixture(autouse=True)

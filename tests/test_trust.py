@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import requests
 import trustme
-from recording import Recorder, assert_same, sealed_environment, snapshot
+from recording import Answer, Recorder, assert_same, sealed_environment, snapshot
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 from urllib3.exceptions import InsecureRequestWarning
 
 import grequests
@@ -76,7 +78,9 @@ def both(url: str, attributes: dict[str, Any] | None = None, **kwargs: Any) -> A
         return made
 
     def ours() -> Any:
-        request = grequests.get(url, session=None if attributes is None else session(), **kwargs).send()
+        request = grequests.get(
+            url, session=None if attributes is None else session(), **kwargs
+        ).send()
         if request.response is None:
             raise request.exception
         assert type(request.response) is grequests.Response
@@ -118,7 +122,8 @@ def resolve(files: Any, values: dict[str, Any] | None) -> Any:
     if values is None:
         return None
     return {
-        name: str(files / value) if isinstance(value, str) else value for name, value in values.items()
+        name: str(files / value) if isinstance(value, str) else value
+        for name, value in values.items()
     }
 
 
@@ -139,7 +144,8 @@ def test_who_is_not(server, files, sealed, case):
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "attributes"), [({"verify": False}, None), ({}, {"verify": False}), ({"verify": False}, {})]
+    ("kwargs", "attributes"),
+    [({"verify": False}, None), ({}, {"verify": False}), ({"verify": False}, {})],
 )
 def test_no_verification_is_warned_of(server, kwargs, attributes):
     with pytest.warns(InsecureRequestWarning, match="host '127.0.0.1'") as caught:
@@ -150,7 +156,9 @@ def test_no_verification_is_warned_of(server, kwargs, attributes):
 
 def test_each_unverified_request_is_warned_of(server):
     with pytest.warns(InsecureRequestWarning) as caught:
-        responses = grequests.map([grequests.get(server.url, verify=False) for _ in range(4)], size=2)
+        responses = grequests.map(
+            [grequests.get(server.url, verify=False) for _ in range(4)], size=2
+        )
     assert len(caught) == 4
     assert all(responses)
 
@@ -171,7 +179,9 @@ def test_nothing_is_verified_and_nothing_warned_of_without_tls(files):
 @pytest.mark.parametrize("shown", ["both.pem", ("cert.pem", "key.pem")])
 @pytest.mark.parametrize("by_session", [False, True])
 def test_a_client_shows_its_certificate(strict_server, files, shown, by_session):
-    cert = str(files / shown) if isinstance(shown, str) else tuple(str(files / each) for each in shown)
+    cert = (
+        str(files / shown) if isinstance(shown, str) else tuple(str(files / each) for each in shown)
+    )
     options = {"verify": str(files / "ca.pem"), "cert": cert}
     if by_session:
         assert both(strict_server.url, options)["status_code"] == 200
@@ -202,6 +212,37 @@ def test_connections_of_one_identity_are_not_used_for_another(server, strict_ser
     )
     hidden = grequests.get(strict_server.url, verify=str(files / "ca.pem"))
     assert [bool(each) for each in grequests.map([shown, hidden], size=1)] == [True, False]
+
+
+class Marking(HTTPAdapter):
+    """An adapter of the user's."""
+
+    def add_headers(self, request: requests.PreparedRequest, **_: Any) -> None:
+        request.headers["X-Marked"] = "1"
+
+
+@pytest.mark.parametrize("prefix", ["https://", "https://127.0.0.1"])
+def test_https_has_an_adapter_of_its_own(server, files, prefix):
+    with Recorder() as plain, requests.Session() as session:
+        session.verify = str(files / "ca.pem")
+        session.mount(prefix, Marking())
+        urls = [plain.url, server.url, plain.url, server.url]
+        responses = grequests.map([grequests.get(url, session=session) for url in urls], size=1)
+        kinds = [type(each) for each in responses]
+        assert kinds == [grequests.Response, requests.Response] * 2
+        assert [b"X-Marked" in each for each in plain.taken()] == [False, False]
+        assert [b"X-Marked" in each for each in server.taken()] == [True, True]
+
+
+def test_https_has_retries_of_its_own(server, files):
+    server.default = Answer(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+    with Recorder() as plain, requests.Session() as session:
+        plain.default = server.default
+        session.verify = str(files / "ca.pem")
+        session.mount("https://", HTTPAdapter(max_retries=Retry(2, status_forcelist=[503])))
+        urls = [plain.url, server.url]
+        grequests.map([grequests.get(url, session=session) for url in urls], size=1)
+        assert [len(plain.taken()), len(server.taken())] == [1, 3]
 
 
 def test_a_bundle_that_is_renewed_is_read_again(server, files, tmp_path):

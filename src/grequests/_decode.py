@@ -16,6 +16,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import DecodeError
 
 _CODING: Final = re.compile(rb"\ncontent-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_CHUNKED: Final = re.compile(rb"\ntransfer-encoding:[^\r\n]*\bchunked\b", re.IGNORECASE)
 _FOLD: Final = re.compile(r"[ \t]*\r\n[ \t]+")
 #: zlib's window for gzip, and only gzip.
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -35,7 +36,7 @@ def decode_body(head: bytes, body: bytes) -> bytes:
         whole = _gunzip(body)
         if whole is not None:
             return whole
-    return _as_urllib3(coding, body)
+    return _as_urllib3(coding, body, _CHUNKED.search(head) is not None)
 
 
 def _gunzip(body: bytes) -> bytes | None:
@@ -48,13 +49,16 @@ def _gunzip(body: bytes) -> bytes | None:
     return whole if inflater.eof and not inflater.unused_data else None
 
 
-def _as_urllib3(coding: str, body: bytes) -> bytes:
+def _as_urllib3(coding: str, body: bytes, was_chunked: bool) -> bytes:  # noqa: FBT001
     """Multiple members, deflate's two forms, br, zstd, chains, faults: as Requests has them."""
     raw = HTTPResponse(
         io.BytesIO(body), headers={"content-encoding": coding}, preload_content=False
     )
     try:
-        return b"".join(raw.stream(CONTENT_CHUNK_SIZE, decode_content=True))
+        pieces = list(raw.stream(CONTENT_CHUNK_SIZE, decode_content=True))
+        if was_chunked:  # urllib3 looks for what is missing behind chunks only
+            pieces.append(raw._flush_decoder())
+        return b"".join(pieces)
     except DecodeError as error:
         raise ContentDecodingError(error) from error
 

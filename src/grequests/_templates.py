@@ -77,6 +77,9 @@ class Template:
             raise NotPlainError(msg)
         wire = serialize(ready.request, "/", _MARK).decode("latin-1")
         self._tail = wire.partition(" / ")[2]
+        if _MARK in self._tail.replace(_MARK, "", "host" not in self._headers):
+            msg = "a header with the mark"
+            raise NotPlainError(msg)
 
     def entry(self, prefix: str) -> Entry | None:
         """The entry for a URL that begins with this; None if it has to be prepared by the book.
@@ -137,11 +140,7 @@ class Templates:
     def find(
         self, method: Any, session: Session | None, kwargs: Mapping[str, Any]
     ) -> Template | None:
-        """The template for a request, made if it is the first of its kind; None if it has none.
-
-        Raises:
-            Exception: whatever Requests' preparation of such a request raises.
-        """
+        """The template for a request, made if it is the first of its kind; None if it has none."""
         key = fingerprint(method, session, kwargs)
         try:
             return self._known[key]
@@ -166,7 +165,7 @@ class Templates:
             return None
         try:
             return Template(method, Options(context, session, kwargs, _PROBE), kwargs)
-        except NotPlainError:
+        except Exception:  # noqa: BLE001 - whether this or the URL is at fault shows by the book
             return None
 
 
