@@ -209,7 +209,7 @@ def test_many_threads_leave_no_descriptor(server):
             thread.start()
             thread.join()
         eventually(lambda: server.closed == server.opened)
-        return len(descriptors())
+        return descriptors().total()
 
     assert some_threads() == some_threads()
 
