@@ -339,7 +339,7 @@ def maker(session: Any, method: str, url: str, kwargs: dict[str, Any]) -> Any:
 @cases(250)
 @given(method=METHODS, url=URLS)
 def test_any_url(lanes, method, url):
-    lanes.server.default = Answer(close=True)
+    lanes.server.default = Answer()
     lanes.compare(maker(None, method, url, {}))
 
 

@@ -342,13 +342,17 @@ class Call(Exchange):
     def _settle(self, response: Any, undecodable: Exception | None) -> None:
         """After the hooks: cookies, redirects, outcome, in the order of `Session.send`."""
         self._keep_cookies(response)
+        if (
+            self._history
+        ):  # Requests takes the cookies of all but the first twice: it sets their order
+            self._keep_cookies(response)
         if undecodable is not None and response.is_redirect and response.headers["location"]:
             response._content = b""
             undecodable = None
+        if undecodable is not None:
+            raise undecodable
         if self._options.allow_redirects and response.is_redirect:
             self._follow(response)
-        elif undecodable is not None:
-            raise undecodable
         else:
             if self._history:
                 response.history = self._history
@@ -390,7 +394,8 @@ class Call(Exchange):
             session = self._jar
         if self._history is None:
             self._history = []
-            self._keep_cookies(response)
+            if options.session is None:
+                self._keep_cookies(response)
         following = next_hop(response, self._history, options, session)
         if following is None:
             self._succeed(response)

@@ -143,6 +143,7 @@ def _prepared_request(
     options: Options,
 ) -> PreparedRequest:
     """`Session.prepare_request`, without the steps that have nothing to do."""
+    hooks = _registered(kwargs.get("hooks"))  # first, as `requests.Request` does
     request = PreparedRequest()
     request.method = method.upper()
     params = merge_setting(kwargs.get("params") or {}, session.params if session else {})
@@ -172,7 +173,6 @@ def _prepared_request(
     auth = merge_setting(auth, own_auth)
     if auth or "@" in prepared_url:
         request.prepare_auth(auth, url)
-    hooks = _registered(kwargs.get("hooks"))
     request.prepare_hooks(merge_hooks(hooks, session.hooks) if session is not None else hooks)
     return request
 
