@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import ssl
 from collections.abc import Iterator
 from collections import Counter
@@ -18,6 +19,10 @@ import grequests
 from grequests._engine import current_engine
 from grequests._green_socket import in_thread
 from servers import Server, eventually
+
+# A shell starts what it puts into the background with SIGINT ignored, and children inherit that;
+# tests of Ctrl-C would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _MEDDLING = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
