@@ -6,7 +6,7 @@ which the fast lane's type is the same and its text names the cause:
 =====================  ===================================  ======================================
 fault                  Requests                             fast lane
 =====================  ===================================  ======================================
-garbage                BadStatusLine, the line, "\\r\\n"      BadStatusLine, the line
+garbage, blank line    the line with its "\\r\\n"            without
 faults in the body     no `.request`                        with `.request`
 invalid chunk          InvalidChunkLength(got length ...)   MalformedResponse(what llhttp says)
 negative chunk         ValueError                           ChunkedEncodingError, as above
@@ -221,6 +221,7 @@ def test_garbage(server, data):
     server.default = Answer(data, close=True)
     errors = three(server.url)
     assert_alike(errors, same_text=False)
+    assert len({normal(str(each)).replace("\\r\\n", "") for each in errors}) == 1
     assert type(errors[1]) is exceptions.ConnectionError
     assert "Connection aborted" in str(errors[1])
     assert "BadStatusLine" in str(errors[1])
