@@ -277,20 +277,7 @@ class Call(Exchange):
             except ContentDecodingError as error:
                 self._fail(self._with_request(error))
                 return
-        response = _new_response(Response)
-        response.status_code = status
-        response._content = body
-        response.url = self._url
-        response._head = head
-        response._seconds = self.head_at - self._started
-        response._source = (
-            None,
-            self.method,
-            self._options,
-            self._target,
-            self.origin,
-            self._entry.headers,
-        )
+        response = self._build(status, head, body)
         request = self.request
         request.response = response
         request._in_flight = False

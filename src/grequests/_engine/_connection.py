@@ -198,7 +198,7 @@ class Connection:
         """The deadline is over (called by the engine's deadlines)."""
         exchange = self.exchange
         if exchange is None:
-            self.origin.on_idle_expired(self)
+            self.origin.on_idle_closed(self)
             return
         timeout = exchange.read_timeout
         if timeout is not None and self._poll(0):

@@ -181,12 +181,8 @@ class Origin:
         if self.engine.starved:
             self.engine.relieve()
 
-    def on_idle_expired(self, connection: Connection) -> None:
-        """An idle connection has been quiet for long enough."""
-        self.on_idle_closed(connection)
-
     def on_idle_closed(self, connection: Connection) -> None:
-        """An idle connection ended or spoke unasked: it has had its day."""
+        """An idle connection ended, spoke unasked or was quiet for long: it has had its day."""
         if connection in self.idle:
             self.idle.remove(connection)
         connection.close()
