@@ -20,7 +20,7 @@ env: $(READY) ## the environment in .venv, with everything for working on it
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: PYTHON=python3.12 make ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,socks,progress]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,ecosystem,anywhere,socks,progress]'
 	@touch $@
 
 demo: $(READY) ## the command line on 10,000 URLs of a local server, some of them bad (COUNT=n)
