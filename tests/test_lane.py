@@ -215,6 +215,15 @@ def test_a_session_with_more_attributes_is_not_plain(name):
     assert reason(session=session_with(**{name: print})) == "session type"
 
 
+def test_a_session_on_which_a_mock_put_back_its_own_methods_is_plain():
+    session = requests.Session()
+    session.get_adapter = session.get_adapter
+    session.send = session.send
+    assert reason(session=session) is None
+    session.send = requests.Session().send
+    assert reason(session=session) == "session type"
+
+
 def adapter_with(**attributes: Any) -> HTTPAdapter:
     adapter = HTTPAdapter()
     for name, value in attributes.items():

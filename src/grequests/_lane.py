@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from http.cookiejar import DefaultCookiePolicy
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from requests import Session
@@ -22,7 +23,7 @@ from urllib3.poolmanager import PoolManager
 from urllib3.util.retry import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ._environment import Environment
 
@@ -81,7 +82,7 @@ def general_reason(
 
 
 def _session_reason(session: Session, url: str) -> str | None:
-    if type(session) is not Session or vars(session).keys() != _SESSION_ATTRIBUTES:
+    if type(session) is not Session or not _is_undressed(session):
         return "session type"
     for name, is_plain in _PLAIN_SESSION.items():
         value = getattr(session, name)
@@ -96,6 +97,30 @@ def _session_reason(session: Session, url: str) -> str | None:
     except ValueError:
         return "no adapter"
     return adapter_reason(adapter)
+
+
+def _is_undressed(session: Session) -> bool:
+    """Whether a session has no attributes but its own.
+
+    Mocks (requests-mock) put a session's methods back where they replaced them: on the session.
+    Such a method is what would be found without it.
+    """
+    if vars(session).keys() == _SESSION_ATTRIBUTES:
+        return True
+    return vars(session).keys() >= _SESSION_ATTRIBUTES and all(
+        isinstance(value, MethodType)
+        and value.__self__ is session
+        and value.__func__ is getattr(Session, name, None)
+        for name, value in own_methods(session)
+    )
+
+
+def own_methods(session: Session) -> Iterable[tuple[str, Any]]:
+    """What a session has beyond the attributes of every session."""
+    attributes = vars(session)
+    if len(attributes) == len(_SESSION_ATTRIBUTES):
+        return ()
+    return [each for each in attributes.items() if each[0] not in _SESSION_ATTRIBUTES]
 
 
 def adapter_reason(adapter: Any) -> str | None:

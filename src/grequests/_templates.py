@@ -15,7 +15,7 @@ from requests import Session
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 
-from ._lane import adapter_reason, general_reason
+from ._lane import adapter_reason, general_reason, own_methods
 from ._options import Options, RunContext, host_header
 from ._prepare import NotPlainError, prepare, serialize
 
@@ -223,7 +223,7 @@ def _session_state(session: Session) -> tuple[Any, ...] | None:
         return None
     return (
         id(session),
-        len(vars(session)),
+        *own_methods(session),
         tuple(session.headers._store.values()),
         session.auth if type(session.auth) is tuple else id(session.auth),
         session.verify,
@@ -231,5 +231,9 @@ def _session_state(session: Session) -> tuple[Any, ...] | None:
         session.stream,
         session.trust_env,
         session.max_redirects,
-        *((id(adapter), id(adapter.max_retries)) for adapter in session.adapters.values()),  # type: ignore[attr-defined]
+        # Adapters of others need not have one: they derive from BaseAdapter.
+        *(
+            (id(adapter), id(getattr(adapter, "max_retries", None)))
+            for adapter in session.adapters.values()
+        ),
     )
