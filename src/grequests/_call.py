@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 from . import _general, _stock
 from ._asyncrequest import AsyncRequest
 from ._decode import decode_body
-from ._engine import Exchange, Failure, current_engine, warn_unverified
+from ._engine import Exchange, Failure, current_engine
 from ._environment import Environment
 from ._lane import general_reason
 from ._options import NO_RETRIES, Options, RunContext
@@ -37,7 +37,7 @@ from ._redirect import (
 )
 from ._response import Response, with_jar
 from ._templates import Entry, Templates
-from ._translate import IN_BODY, Fault, body_error, pool_of, send_error
+from ._translate import IN_BODY, Fault, body_error, pool_of, send_error, warn_unverified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,8 +201,6 @@ class Call(Exchange):
         self._target = target
         self._retries = options.retries
         self._started = monotonic()
-        if template.warns and origin.tls is not None:
-            warn_unverified(origin.host)
         origin.dispatch(self)
         return True
 
@@ -255,12 +253,17 @@ class Call(Exchange):
         self._dispatch()
 
     def _dispatch(self) -> None:
-        tls = self.origin.tls
-        if tls is not None and not tls.verify:
-            warn_unverified(self.origin.host)
         self.head_at = 0.0
         self._started = monotonic()
         self.origin.dispatch(self)
+
+    def on_unverified(self) -> bool:
+        try:
+            warn_unverified(self.origin)
+        except Exception as error:  # noqa: BLE001 - the user's filters make an error of it
+            self._fail(error)
+            return False
+        return True
 
     def on_response(self, status: int, head: bytes, body: bytes) -> None:
         if (

@@ -62,13 +62,12 @@ class Template:
         origins: entries by scheme and authority of the URL.
     """
 
-    __slots__ = ("_headers", "_kwargs", "_tail", "method", "options", "origins", "warns")
+    __slots__ = ("_headers", "_kwargs", "_tail", "method", "options", "origins")
 
     def __init__(self, method: str, options: Options, kwargs: Mapping[str, Any]) -> None:
         self.method = method
         self.options = options
         self.origins: dict[str, Entry | None] = {}
-        self.warns = options.verify is False
         self._kwargs = kwargs
         ready = prepare(method, _PROBE, options.session, kwargs, options)
         self._headers: Any = ready.request.headers

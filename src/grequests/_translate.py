@@ -2,15 +2,15 @@
 
 Two steps, as in Requests: a failure becomes the urllib3 exception that urllib3 would have raised at
 that point; then urllib3's own `Retry` decides whether to go on; if not, its exception becomes
-Requests', by the table of `HTTPAdapter.send`. Knows exceptions only. Errors are rare: this builds
-urllib3's own objects, so that texts and attributes are those its users know.
+Requests', by the table of `HTTPAdapter.send`. Knows exceptions, and one warning, only. Errors are
+rare: this builds urllib3's own objects, so that texts and attributes are those its users know.
 """
 
 from __future__ import annotations
 
 import ssl
 from http.client import HTTPException, IncompleteRead
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from requests import exceptions as requests_errors
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -174,6 +174,23 @@ _REACHING: Final = frozenset({Phase.RESOLVE, Phase.CONNECT, Phase.CONNECT_TIMEOU
 IN_BODY: Final = frozenset({Phase.BODY, Phase.BODY_TIMEOUT})
 
 
+class _UnverifiedConnection(NamedTuple):
+    """A connection as `_validate_conn` looks at it."""
+
+    host: str
+    is_closed: bool = False
+    is_verified: bool = False
+    proxy_is_verified: bool | None = None
+
+
+def warn_unverified(origin: Origin) -> None:
+    """Warn as urllib3 does before a request to a host whose certificate was not looked at.
+
+    By urllib3's own code, so that filters by text, category and module find what they look for.
+    """
+    pool_of(origin)._validate_conn(_UnverifiedConnection(origin.host))  # type: ignore[arg-type]
+
+
 def body_error(error: Exception, request: PreparedRequest) -> Exception:
     """What `Response.iter_content` makes of a urllib3 exception."""
     made: Exception
@@ -232,4 +249,4 @@ _SEND_TABLE: Final[tuple[tuple[type[Exception], Callable[..., Exception]], ...]]
     (InvalidHeader, requests_errors.InvalidHeader),
 )
 
-__all__ = ["IN_BODY", "Fault", "body_error", "pool_of", "send_error"]
+__all__ = ["IN_BODY", "Fault", "body_error", "pool_of", "send_error", "warn_unverified"]

@@ -10,7 +10,7 @@ from ._exchange import Exchange
 from ._failure import Failure, Phase
 from ._pool import Origin, OriginKey
 from ._protocol import MalformedResponse, ResponseReader
-from ._tls import TLSIdentity, identity, warn_unverified
+from ._tls import TLSIdentity, identity
 
 __all__ = [
     "Engine",
@@ -27,5 +27,4 @@ __all__ = [
     "connect_request",
     "current_engine",
     "identity",
-    "warn_unverified",
 ]

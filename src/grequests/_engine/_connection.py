@@ -147,7 +147,7 @@ class Connection:
         if early or not self.is_silent():
             self.reader = _LastReader()
         self.start(exchange)
-        if early:
+        if early and self.exchange is exchange:
             self._hear(early)
 
     def start(self, exchange: Exchange) -> None:

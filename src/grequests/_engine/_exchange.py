@@ -62,6 +62,16 @@ class Exchange:
         """
         raise NotImplementedError
 
+    def on_unverified(self) -> bool:
+        """It is about to be sent to somebody whose certificate nobody has looked at.
+
+        Never called in a hub callback.
+
+        Returns:
+            Whether to send it. If not, it has ended, and neither of the other two is called.
+        """
+        return True
+
     def on_failure(self, failure: Failure) -> None:
         """There will be no response."""
         raise NotImplementedError

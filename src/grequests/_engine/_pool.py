@@ -19,6 +19,7 @@ import gevent
 from ._connect import Connector
 from ._connection import Connection, TLSConnection
 from ._failure import Failure, Phase
+from ._unverified import UnverifiedConnection
 
 if TYPE_CHECKING:
     import _socket
@@ -256,7 +257,11 @@ class Origin:
     def _on_connected(self, exchange: Exchange, connector: Connector) -> None:
         sock: _socket.socket = connector.sock  # type: ignore[assignment]
         tls = connector.tls
-        connection = Connection(self, sock) if tls is None else TLSConnection(self, sock, tls)
+        if tls is None:
+            connection = Connection(self, sock)
+        else:
+            kind = TLSConnection if self.tls and self.tls.verify else UnverifiedConnection
+            connection = kind(self, sock, tls)
         self.connections.add(connection)
         self.engine.opened += 1
         if exchange in self.waiting:

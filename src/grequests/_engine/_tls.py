@@ -11,7 +11,6 @@ import _ssl
 import os
 import ssl
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gevent.monkey import get_original
@@ -237,16 +236,3 @@ class TLSSession:
         except ssl.SSLWantReadError:
             pass
         return b"".join(pieces)
-
-
-def warn_unverified(host: str) -> None:
-    """Say what urllib3 says when a certificate is not looked at."""
-    from urllib3.exceptions import InsecureRequestWarning  # noqa: PLC0415 - rarely needed, slow to import
-
-    warnings.warn(
-        f"Unverified HTTPS request is being made to host '{host}'. "
-        "Adding certificate verification is strongly advised. See: "
-        "https://urllib3.readthedocs.io/en/latest/advanced-usage.html#tls-warnings",
-        InsecureRequestWarning,
-        stacklevel=2,
-    )

@@ -1,0 +1,50 @@
+"""A TLS connection whose peer's certificate nobody has looked at.
+
+Whoever sends on it is told each time, when the connection is there and before a byte is sent, as by
+urllib3. What the exchange does then may run the user's code (`warnings.showwarning`, a filter that
+makes an error of the warning), so it never runs in a hub callback.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gevent
+
+from ._connection import READ, TLSConnection
+from ._deadlines import NEVER
+
+if TYPE_CHECKING:
+    from ._exchange import Exchange
+
+
+class UnverifiedConnection(TLSConnection):
+    """The same as `TLSConnection`, with a word of warning before each exchange."""
+
+    __slots__ = ()
+
+    def start(self, exchange: Exchange) -> None:
+        # From here on it is busy: an abort of the exchange closes it.
+        self.exchange = exchange
+        exchange.connection = self
+        self.deadline = NEVER
+        self._watcher.stop()
+        if gevent.getcurrent() is self.origin.engine.hub:
+            gevent.spawn(self._warn_and_start, exchange)
+        else:
+            self._warn_and_start(exchange)
+
+    def _warn_and_start(self, exchange: Exchange) -> None:
+        goes_on = exchange.on_unverified()
+        if self.closed:
+            return  # it was aborted
+        if not goes_on:
+            self.abort()
+        elif self.served and not self.is_silent():
+            # Something came while the warning was shown: it is no answer to this.
+            self.abort()
+            exchange.connection = None
+            self.origin.dispatch(exchange)
+        else:
+            self._watch(READ)
+            super().start(exchange)

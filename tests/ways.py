@@ -1,0 +1,136 @@
+"""The same request three ways: plain Requests, the general lane, the fast lane.
+
+All three go to real servers, whose names and addresses are the real ones: whatever may differ between
+them is compared, response or exception, texts, warnings, and what the servers say they read.
+Knows nothing of what is tested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+import requests
+from recording import assert_same, describe, snapshot
+
+import grequests
+from grequests import _call, _general, _stock
+
+#: Seconds after which a request that hangs is no longer waited for.
+PATIENCE = 20.0
+
+#: Makes a request anew: its session or None, method, URL, keywords.
+Make = Callable[[], "tuple[requests.Session | None, str, Any, dict[str, Any]]"]
+
+
+class Ways:
+    """Sends a request three ways and holds them to be the same.
+
+    Args:
+        taken: what the servers have read since it was last called; must be the same, too.
+        cleaned: what is changed in each outcome before it is compared (dates, identifiers).
+    """
+
+    def __init__(
+        self,
+        taken: Callable[[], Any] = lambda: None,
+        cleaned: Callable[[dict[str, Any]], dict[str, Any]] = lambda outcome: outcome,
+    ) -> None:
+        self._taken = taken
+        self._cleaned = cleaned
+
+    def same(self, make: Make, lane: str = "fast") -> dict[str, Any]:
+        """What comes of a request, the same three ways.
+
+        Args:
+            make: makes the request anew.
+            lane: the one that it takes if nobody forces it.
+        """
+        theirs = self.outcome(plainly(make))
+        with general_only():
+            general = self.outcome(ours(make, "general"))
+        assert_same(general, theirs)
+        free = self.outcome(ours(make, lane))
+        assert_same(free, theirs)
+        return theirs
+
+    def outcome(self, send: Callable[[], requests.Response]) -> dict[str, Any]:
+        """What comes of it, as values."""
+        grequests.close()  # each way makes its own connections
+        self._taken()
+        response = error = None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warnings.simplefilter("ignore", ResourceWarning)
+            try:
+                response = snapshot(send())
+            except Exception as raised:  # noqa: BLE001 - it is what is compared
+                error = describe(raised)
+        found = {
+            "response": response,
+            "error": error,
+            "warnings": [(each.category, str(each.message)) for each in caught],
+            "taken": self._taken(),
+        }
+        return self._cleaned(found)
+
+
+def plainly(make: Make) -> Callable[[], requests.Response]:
+    """Send by plain Requests."""
+
+    def send() -> requests.Response:
+        session, method, url, kwargs = make()
+        with session or requests.Session() as used:
+            return used.request(method, url, **kwargs)
+
+    return send
+
+
+def ours(make: Make, lane: str) -> Callable[[], requests.Response]:
+    """Send by GRequests, in this lane."""
+
+    def send() -> requests.Response:
+        session, method, url, kwargs = make()
+        with lanes_taken() as took:
+            request = grequests.request(method, url, session=session, **kwargs)
+            with gevent.Timeout(PATIENCE, AssertionError("it hangs")):
+                request.send()
+        if session is not None:
+            session.close()
+        assert took[:1] == (["general"] if lane == "general" else []), took
+        if request.response is None:
+            raise request.exception
+        return request.response
+
+    return send
+
+
+@contextlib.contextmanager
+def general_only() -> Iterator[None]:
+    """All requests take the general lane."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_call, "_untouched", lambda: False)
+        patch.setattr(_stock, "untouched", lambda: False)
+        yield
+
+
+@contextlib.contextmanager
+def lanes_taken() -> Iterator[list[str]]:
+    """Notes each request of the general lane, and the hand-over of a chain of redirects."""
+    took: list[str] = []
+
+    def noting(name: str, function: Any) -> Any:
+        def noted(*args: Any) -> Any:
+            took.append(name)
+            return function(*args)
+
+        return noted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_general, "perform", noting("general", _general.perform))
+        patch.setattr(_general, "perform_prepared", noting("rest", _general.perform_prepared))
+        yield took
