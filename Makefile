@@ -10,10 +10,10 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format build bench bench-quick clean
+.PHONY: help env demo test test-requests test-requests-short lint format build bench bench-quick clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: $(READY) ## the environment in .venv, with everything for working on it
 
@@ -28,6 +28,12 @@ demo: $(READY) ## the command line on 10,000 URLs of a local server, some of the
 
 test: $(READY) ## all tests (ARGS="...": arguments of pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-requests: $(READY) ## the suites of Requests and its world, over GRequests and plain (ARGS="requests")
+	$(BIN)/python tests/suites/run.py $(ARGS)
+
+test-requests-short: $(READY) ## a minute of that, as CI runs it
+	$(BIN)/python tests/suites/run.py --short requests
 
 lint: $(READY) ## ruff (rules and format) and mypy
 	$(BIN)/ruff check --output-format concise .
@@ -57,5 +63,5 @@ bench-quick: ## the same in short runs, nothing to cite
 	$(PYTHON) benchmarks/run.py --all --quick
 
 clean: ## away with everything that can be made again
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .suites build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

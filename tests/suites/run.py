@@ -1,0 +1,156 @@
+"""Run the test suites of others with GRequests underneath, and compare with plain Requests.
+
+    python tests/suites/run.py requests                 plain, general, fast; then the comparison
+    python tests/suites/run.py requests --way fast      one way only, compared with the last plain
+    python tests/suites/run.py requests --short         the selection for CI: everything passes
+    python tests/suites/run.py requests --way fast -- -k redirect -x      arguments for pytest
+
+Exits with 1 if a test is worse than in plain Requests and has no reason in table.py, or has a
+reason and is not. Suites, and how to add one: table.py. Raw results: `.suites/results/`.
+
+It may use nothing but the standard library, and runs in the environment whose packages are tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import compare
+from environment import FOLDER, python_for, unpacked
+from table import REASONS, SUITES, Suite
+
+_PLUGINS = Path(__file__).with_name("plugins")
+#: Nobody's proxies and certificates, as in our own tests.
+_MEDDLING = ("_proxy", "_PROXY", "CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
+
+
+def run(name: str, way: str, *, short: bool = False, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Run a suite in one way, showing pytest's own short report, and return what was recorded."""
+    suite = SUITES[name]
+    python, folder = python_for(suite), unpacked(suite)
+    record = FOLDER / "results" / f"{name}-{way}{'-short' if short else ''}.json"
+    if more:
+        record = record.with_name(f"{name}-{way}-partial.json")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.unlink(missing_ok=True)
+    print(f"\n=== {name}: {way}", flush=True)
+    subprocess.run(
+        [python, "-m", "pytest", *_arguments(suite, way, short=short), *more],
+        cwd=folder,
+        env=_environment(suite, way, record),
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if not record.exists():
+        sys.exit(f"{name}: pytest did not run")
+    return json.loads(record.read_text())
+
+
+def _arguments(suite: Suite, way: str, *, short: bool) -> list[str]:
+    return [
+        *("-q", "--no-header", "--tb=no", "--disable-warnings", "-p", "no:cacheprovider"),
+        *("-p", "suite_record", f"--timeout={suite.timeout}"),
+        *(argument for test in suite.deselect for argument in ("--deselect", test)),
+        *(
+            (argument for each in suite.plugins for argument in ("-p", each))
+            if way != "plain"
+            else ()
+        ),
+        *(suite.short if short and suite.short is not None else suite.arguments),
+    ]
+
+
+def _environment(suite: Suite, way: str, record: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.endswith(_MEDDLING)}
+    kept.pop("PYTEST_ADDOPTS", None)
+    return kept | {
+        "PYTHONPATH": str(_PLUGINS),
+        "SUITE_RECORD": str(record),
+        "SUITE_WAY": way,
+        "SUITE_THROUGH": suite.through,
+        **suite.environment,
+    }
+
+
+def show_lanes(way: str, totals: dict[str, Any]) -> None:
+    """Which lanes the requests took, so that it is known what was tested."""
+    lanes = totals.get("lanes")
+    if not lanes:
+        return
+    shown = ", ".join(f"{number} {lane}" for lane, number in sorted(lanes.items()))
+    print(f"{way}: requests by lane: {shown}")
+    for reason, number in sorted(totals.get("reasons", {}).items(), key=lambda pair: -pair[1]):
+        print(f"    general because of {reason}: {number}")
+
+
+def judge(name: str, way: str, found: list[compare.Difference]) -> bool:
+    """Print each difference; whether all that are worse have a reason, and all reasons are needed."""
+    reasons = {test: why for (s, w, test), why in REASONS.items() if (s, w) == (name, way)}
+    is_fine = True
+    for difference in found:
+        why = reasons.pop(difference.test, None)
+        if why is None and difference.is_worse:
+            is_fine = False
+        label = why or ("NO REASON GIVEN" if difference.is_worse else "better")
+        print(f"{way}: {difference}\n    {label}")
+    for test in reasons:
+        print(f"{way}: {test} has a reason to differ and does not differ")
+    return is_fine and not reasons
+
+
+def main() -> int:
+    """Run what the command line asks for; 0 if it is fine."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SUITES)}")
+    parser.add_argument("--way", action="append", choices=("plain", "general", "fast"))
+    parser.add_argument("--short", action="store_true", help="the selection for CI, without plain")
+    arguments, more = parser.parse_known_args(_before_dashes(sys.argv[1:]))
+    if more:
+        parser.error(f"unknown arguments: {more}")
+    names = arguments.names or list(SUITES)
+    if unknown := set(names) - SUITES.keys():
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    extra = tuple(sys.argv[1:][len(_before_dashes(sys.argv[1:])) + 1 :])
+    results = [_one(name, arguments.way, arguments.short, extra) for name in names]
+    return 0 if all(results) else 1
+
+
+def _before_dashes(arguments: list[str]) -> list[str]:
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _one(name: str, ways: list[str] | None, short: bool, extra: tuple[str, ...]) -> bool:
+    wanted = ways or [*([] if short else ["plain"]), *SUITES[name].ways]
+    ran = {way: run(name, way, short=short, more=extra) for way in wanted}
+    known = FOLDER / "results" / f"{name}-plain.json"
+    if not short and "plain" not in ran and known.exists() and not extra:
+        ran = {"plain": json.loads(known.read_text()), **ran}
+    print(f"\n{name} {_versions(name)}\n")
+    print(compare.table((way, compare.count(each["tests"])) for way, each in ran.items()))
+    print()
+    is_fine = True
+    for way in [way for way in ran if way != "plain"]:
+        show_lanes(way, ran[way]["totals"])
+        if short or "plain" not in ran:
+            found = compare.not_passed(ran[way]["tests"])
+        else:
+            found = compare.differences(ran["plain"]["tests"], ran[way]["tests"])
+        is_fine &= judge(name, way, found)
+    print(f"{name}: {'no unexplained difference' if is_fine else 'WORSE than plain Requests'}")
+    return is_fine
+
+
+def _versions(name: str) -> str:
+    from importlib.metadata import version
+
+    return f"(tests of {SUITES[name].package} {version(SUITES[name].package)})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
