@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -12,16 +11,12 @@ from ._asyncrequest import AsyncRequest
 from ._bulk import check_one, check_size, collect, iterate, outcome
 from ._engine import close_engine
 
-if sys.version_info >= (3, 12):
-    from typing import Unpack
-else:
-    from typing_extensions import Unpack
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from gevent.pool import Pool
     from requests import Response
+    from typing_extensions import Unpack  # never at run time: its import changes `typing`
 
     from ._typing import RequestOptions
 
