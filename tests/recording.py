@@ -381,15 +381,13 @@ class Lanes:
         engine = current_engine()
         resolver = engine.resolver
         engine.resolver = _FakeResolver(self.place)  # type: ignore[assignment]
-        perform, rest = _general.perform, getattr(_general, "perform_prepared", None)
-        _general.perform = _general.perform_prepared = _refuse  # type: ignore[assignment]
-        try:
-            yield
-        finally:
-            engine.resolver = resolver
-            _general.perform = perform
-            if rest is not None:
-                _general.perform_prepared = rest
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("perform", "perform_prepared", "perform_signed"):
+                patch.setattr(_general, name, _refuse)
+            try:
+                yield
+            finally:
+                engine.resolver = resolver
 
 
 def _refuse(*_: Any) -> Any:

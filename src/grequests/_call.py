@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 
 from . import _general, _stock
 from ._asyncrequest import AsyncRequest
+from ._auth import address_signed, needs_greenlet, prepare_signed
 from ._decode import decode_body
 from ._engine import Exchange, Failure, current_engine
 from ._environment import Environment
@@ -221,6 +222,9 @@ class Call(Exchange):
             general_reason(request.method, request.url, session, kwargs, run.environment) is None
         ):
             options = Options(run, session, kwargs, request.url)
+            if needs_greenlet(session, kwargs):
+                self._spawn(self._run_signed, kwargs, options)
+                return
             try:
                 ready = prepare(request.method, request.url, session, kwargs, options)
             except NotPlainError:
@@ -495,6 +499,25 @@ class Call(Exchange):
         request = self.request
         response = _general.perform(request._session, request.method, request.url, kwargs)
         self._succeed(response)
+
+    def _run_signed(self, kwargs: dict[str, Any], options: Options) -> None:
+        """Prepare the request with an auth that may wait, and send it."""
+        request = self.request
+        session = request._session
+        try:
+            signed, before = prepare_signed(request.method, request.url, session, kwargs, options)
+        except NotPlainError:
+            self._run_general(kwargs)
+            return
+        try:
+            ready, options = address_signed(signed, before, kwargs, options)
+        except NotPlainError:
+            self._succeed(_general.perform_signed(session, signed, kwargs))
+            return
+        self._greenlet = None
+        self._options = options
+        self._retries = options.retries
+        self._send(ready)
 
     def _run_overridden(self) -> None:
         """The user's class sends in its own way, and sets `response` or `exception` itself."""

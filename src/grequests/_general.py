@@ -29,7 +29,7 @@ from ._green_dial import enter, leave
 from ._green_pool import drop_inherited, green_manager
 from ._green_socket import in_thread, relief
 
-__all__ = ["close", "perform", "perform_prepared", "shared_adapter"]
+__all__ = ["close", "green_auth", "perform", "perform_prepared", "perform_signed", "shared_adapter"]
 
 #: Origins whose idle connections are kept, and how many for each.  An idle connection is a
 #: descriptor; the default limit of a process is 1,024 of them.
@@ -78,6 +78,29 @@ def perform_prepared(
         What `session.send` raises, unchanged.
     """
     return _inside(session, request.url, None, lambda used: used.send(request, **kwargs))
+
+
+def perform_signed(
+    session: requests.Session | None, request: requests.PreparedRequest, kwargs: dict[str, Any]
+) -> requests.Response:
+    """Go on where `Session.request` has prepared its request; `kwargs` are those of that method.
+
+    Raises:
+        What `session.request` raises, unchanged.
+    """
+
+    def send(used: Any) -> requests.Response:
+        settings = used.merge_environment_settings(
+            request.url,
+            kwargs.get("proxies") or {},
+            *(kwargs.get(name) for name in ("stream", "verify", "cert")),
+        )
+        settings["timeout"] = kwargs.get("timeout")
+        settings["allow_redirects"] = kwargs.get("allow_redirects", True)
+        response: requests.Response = used.send(request, **settings)
+        return response
+
+    return _inside(session, request.url, None, send)
 
 
 def _inside(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response:
@@ -130,8 +153,8 @@ def _perform(session: Any, url: Any, auth: Any, send: _Send) -> requests.Respons
     adapters = _adapters(session)
     for adapter in adapters.values():
         _green_adapter(adapter)
-    _green_auth(auth)
-    _green_auth(getattr(session, "auth", None))
+    green_auth(auth)
+    green_auth(getattr(session, "auth", None))
     if _blocks(adapters, url):
         return in_thread(lambda: send(session))
     return send(session)
@@ -277,7 +300,7 @@ class _DigestState:
         return self._thread.__reduce__()  # TypeError: a thread-local cannot be pickled
 
 
-def _green_auth(auth: Any) -> None:
+def green_auth(auth: Any) -> None:
     """Let many greenlets of a thread use one HTTPDigestAuth at a time."""
     if isinstance(auth, HTTPDigestAuth):
         state = getattr(auth, "_thread_local", None)

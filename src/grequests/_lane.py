@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from requests import Session
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
+from requests.auth import HTTPBasicAuth, HTTPProxyAuth
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
@@ -46,7 +46,7 @@ _PROXY: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _MAX_PORT: Final = 65535
-_METHOD: Final = re.compile(r"[A-Za-z]+")
+METHOD: Final = re.compile(r"[A-Za-z]+")
 
 
 def general_reason(
@@ -65,7 +65,7 @@ def general_reason(
         kwargs: keywords of `Session.request`.
         environment: the run's view of the process' environment.
     """
-    if type(method) is not str or not _METHOD.fullmatch(method) or method.upper() == "CONNECT":
+    if type(method) is not str or not METHOD.fullmatch(method) or method.upper() == "CONNECT":
         return "method"
     if type(url) is not str:
         return "url type"
@@ -224,7 +224,14 @@ def _is_one_of(*types: type) -> Callable[[Any], bool]:
     return lambda value: type(value) in types
 
 
-_IS_AUTH: Final = lambda value: type(value) is HTTPBasicAuth or _is_pair_of_text(value)  # noqa: E731
+def is_own_auth(value: Any) -> bool:
+    """Whether an auth is somebody's own code, of which nothing is known."""
+    return callable(value) and type(value) not in STOCK_AUTH
+
+
+#: Auth of Requests' own, which neither waits nor looks at anything but the request.
+STOCK_AUTH: Final = frozenset({HTTPBasicAuth, HTTPProxyAuth})
+_IS_AUTH: Final = lambda value: callable(value) or _is_pair_of_text(value)  # noqa: E731
 _IS_MAPPING: Final = _is_one_of(dict)
 
 #: What each keyword may be in the fast lane, besides None.

@@ -58,6 +58,8 @@ _MAX_PORT: Final = 65535
 #: As in http.client: a line break that is not folded.
 _LINE_BREAK: Final = re.compile(r"\n(?![ \t])|\r(?![ \t\n])")
 
+#: Hooks by event, as `requests.Request` has them.
+Hooks = dict[str, list[Any]]
 #: Methods without a body of their own: http.client adds no Content-Length to them.
 _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "TRACE", "OPTIONS", "CONNECT"})
 
@@ -91,7 +93,8 @@ def prepare(
         NotPlainError: it has to take the general lane after all. Nothing has been read or consumed.
         Exception: whatever Requests' preparation raises.
     """
-    request = _prepared_request(method, url, session, kwargs, options)
+    request, hooks = unsigned(method, url, session, kwargs)
+    sign(request, hooks, url, kwargs, options)
     return address(request, options)
 
 
@@ -135,14 +138,18 @@ def check_url(url: str) -> None:
         raise NotPlainError(msg)
 
 
-def _prepared_request(
-    method: str,
-    url: str,
-    session: Session | None,
-    kwargs: Mapping[str, Any],
-    options: Options,
-) -> PreparedRequest:
-    """`Session.prepare_request`, without the steps that have nothing to do."""
+def unsigned(
+    method: str, url: str, session: Session | None, kwargs: Mapping[str, Any]
+) -> tuple[PreparedRequest, Hooks]:
+    """`Session.prepare_request` as far as auth, without the steps that have nothing to do.
+
+    Returns:
+        The request, and the hooks to be registered after auth.
+
+    Raises:
+        NotPlainError: it has to take the general lane. Nothing has been read or consumed.
+        Exception: whatever Requests' preparation raises.
+    """
     hooks = _registered(kwargs.get("hooks"))  # first, as `requests.Request` does
     request = PreparedRequest()
     request.method = method.upper()
@@ -152,8 +159,7 @@ def _prepared_request(
         request.prepare_url(url, params)
     else:
         request.url = url if match[2] else f"{url}/"
-    prepared_url: str = request.url  # type: ignore[assignment]
-    check_url(prepared_url)
+    check_url(request.url)  # type: ignore[arg-type]
     request.prepare_headers(_merged_headers(session, kwargs.get("headers")))
     if any(name.lower() in FRAMING for name in request.headers) or any(
         value == SKIP_HEADER for value in request.headers.values()
@@ -166,15 +172,33 @@ def _prepared_request(
     except InvalidJSONError:
         with_jar(request)
         raise
+    return request, hooks
+
+
+def sign(
+    request: PreparedRequest, hooks: Hooks, url: str, kwargs: Mapping[str, Any], options: Options
+) -> None:
+    """The rest of `Session.prepare_request`: auth, then hooks.
+
+    Args:
+        request: from `unsigned`.
+        hooks: likewise.
+        url: as it was given.
+        kwargs: as they were given.
+        options: of the request.
+
+    Raises:
+        Exception: whatever auth raises.
+    """
+    session = options.session
     auth = kwargs.get("auth")
     own_auth = session.auth if session is not None else None
     if options.trust_env and not auth and not own_auth:
         auth = options.environment.netrc(url)
     auth = merge_setting(auth, own_auth)
-    if auth or "@" in prepared_url:
+    if auth or "@" in request.url:  # type: ignore[operator]
         request.prepare_auth(auth, url)
     request.prepare_hooks(merge_hooks(hooks, session.hooks) if session is not None else hooks)
-    return request
 
 
 def _merged_headers(session: Session | None, headers: Any) -> Mapping[str, str | bytes]:
@@ -196,7 +220,7 @@ def _prepare_cookies(request: PreparedRequest, session: Session | None, cookies:
     request.prepare_cookies(merge_cookies(merge_cookies(RequestsCookieJar(), own), cookies))
 
 
-def _registered(hooks: Any) -> dict[str, list[Any]]:
+def _registered(hooks: Any) -> Hooks:
     """`hooks=` as `requests.Request` registers it."""
     registered = default_hooks()
     if hooks:
@@ -290,4 +314,13 @@ def _header_line(name: str, value: str) -> str:
     return f"{name}: {value}"
 
 
-__all__ = ["NotPlainError", "Options", "Prepared", "RunContext", "address", "prepare"]
+__all__ = [
+    "NotPlainError",
+    "Options",
+    "Prepared",
+    "RunContext",
+    "address",
+    "prepare",
+    "sign",
+    "unsigned",
+]

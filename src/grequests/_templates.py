@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from requests import Session
+from requests.auth import HTTPBasicAuth, HTTPProxyAuth
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 
@@ -196,6 +197,11 @@ def fingerprint(
             if type(value) is not dict:
                 return None
             parts += (name, *value.items())
+        elif name == "auth" and value is not None:
+            words = _auth_words(value)
+            if words is None:
+                return None
+            parts += (name, *words)
         else:
             kind = tuple(map(type, value)) if type(value) is tuple else type(value)
             parts += (name, value, kind)
@@ -205,6 +211,17 @@ def fingerprint(
             return None
         parts += state
     return tuple(parts)
+
+
+def _auth_words(auth: Any) -> tuple[Any, ...] | None:
+    """What an auth says of each request, if it always says the same."""
+    kind = type(auth)
+    if kind is tuple:
+        return (kind, *map(type, auth), *auth)
+    if kind is HTTPBasicAuth or kind is HTTPProxyAuth:
+        words = (*vars(auth).items(), *map(type, vars(auth).values()))
+        return (kind, *words)
+    return None
 
 
 def _session_state(session: Session) -> tuple[Any, ...] | None:
@@ -220,11 +237,16 @@ def _session_state(session: Session) -> tuple[Any, ...] | None:
         or any(session.hooks.values())
     ):
         return None
+    auth = None
+    if session.auth is not None:
+        auth = _auth_words(session.auth)
+        if auth is None:
+            return None
     return (
         id(session),
         *own_methods(session),
         tuple(session.headers._store.values()),
-        session.auth if type(session.auth) is tuple else id(session.auth),
+        auth,
         session.verify,
         session.cert,
         session.stream,
