@@ -193,8 +193,8 @@ def _is_verify(value: Any) -> bool:
 
 def _is_cert(value: Any) -> bool:
     if _is_pair_of_text(value):
-        return type(value[0]) is type(value[1]) is str
-    return type(value) is str
+        return type(value[0]) is type(value[1]) is str and "" not in value
+    return type(value) is str and bool(value)
 
 
 def _is_jar(value: Any) -> bool:

@@ -28,7 +28,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from ._engine import Failure, Phase
+from ._engine import EncryptedKeyError, Failure, Phase
 from ._response import with_jar
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Fault:
 
     def _tls(self) -> Exception:
         cause = self.failure.cause
+        if isinstance(cause, EncryptedKeyError):
+            return SSLError(*cause.args)
         if isinstance(cause, ssl.SSLError):
             return SSLError(cause)
         return ProtocolError("Connection aborted.", cause)

@@ -10,9 +10,10 @@ from ._exchange import Exchange
 from ._failure import Failure, Phase
 from ._pool import Origin, OriginKey
 from ._protocol import MalformedResponse, ResponseReader
-from ._tls import TLSIdentity, identity
+from ._tls import EncryptedKeyError, TLSIdentity, identity
 
 __all__ = [
+    "EncryptedKeyError",
     "Engine",
     "EngineStatistics",
     "Exchange",

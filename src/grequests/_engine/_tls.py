@@ -129,16 +129,28 @@ def _make_context(wanted: TLSIdentity) -> ssl.SSLContext:
         made.keylog_filename = keylog
     if wanted.ca_file or wanted.ca_directory:
         made.load_verify_locations(wanted.ca_file, wanted.ca_directory)
+    if wanted.key_file and _is_encrypted(wanted.key_file):
+        _refuse_password()
     if wanted.cert_file:
         made.load_cert_chain(wanted.cert_file, wanted.key_file, password=_refuse_password)
     made.set_alpn_protocols(["http/1.1"])
     return made
 
 
+class EncryptedKeyError(ssl.SSLError):
+    """The key of a client certificate wants a password, and there is none."""
+
+
+def _is_encrypted(key_file: str) -> bool:
+    """Whether a key's PEM says so, as urllib3 looks for it."""
+    with open(key_file, encoding="utf-8") as file:
+        return any("ENCRYPTED" in line for line in file)
+
+
 def _refuse_password() -> str:
     """An encrypted key must fail, not ask on the terminal."""
     msg = "Client private key is encrypted, password is required"
-    raise ssl.SSLError(msg)
+    raise EncryptedKeyError(msg)
 
 
 class TLSSession:
