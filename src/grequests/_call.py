@@ -17,7 +17,6 @@ from requests import PreparedRequest
 from requests.cookies import extract_cookies_to_jar
 from requests.exceptions import ContentDecodingError
 from requests.hooks import dispatch_hook
-from urllib3.exceptions import HTTPError, MaxRetryError
 
 from . import _general, _stock
 from ._asyncrequest import AsyncRequest
@@ -37,8 +36,9 @@ from ._redirect import (
     options_for,
 )
 from ._response import Response, with_jar
+from ._retries import after_failure, after_status
 from ._templates import Entry, Templates
-from ._translate import IN_BODY, Fault, body_error, pool_of, send_error, warn_unverified
+from ._translate import warn_unverified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -295,8 +295,13 @@ class Call(Exchange):
     def _on_any_response(self, status: int, head: bytes, body: bytes) -> None:
         try:
             response = self._build(status, head, body)
-            if self._retries is not NO_RETRIES and self._retry_status(response):
-                return
+            if self._retries is not NO_RETRIES:
+                again = after_status(
+                    self, response, self._target, self._retries, self._prepared_request
+                )
+                if again is not None:
+                    self._retry(*again)
+                    return
             if self._prepared is not None and self._prepared.hooks.get("response"):
                 self._spawn(self._run_hooks, response, context=self._context)
                 return
@@ -413,39 +418,8 @@ class Call(Exchange):
             self._fail(error)
 
     def _on_failure(self, failure: Failure) -> None:
-        fault = Fault(failure, self.origin, self._target, self.connect_timeout, self.read_timeout)
-        error = fault.as_urllib3()
         prepared = self._prepared_request()
-        if failure.phase in IN_BODY:
-            raise body_error(error, prepared) from error
-        pool = pool_of(self.origin)
-        try:
-            retries = self._retries.increment(self.method, self._target, error=error, _pool=pool)
-        except Exception as final:
-            raise send_error(final, prepared) from final
-        self._retry(retries, retries.get_backoff_time())
-
-    def _retry_status(self, response: Response) -> bool:
-        """Whether the adapter's `Retry` wants this response again."""
-        retries = self._retries
-        after = response.headers.get("Retry-After")
-        if not retries.is_retry(self.method, response.status_code, bool(after)):
-            return False
-        try:
-            following = retries.increment(
-                self.method, self._target, response=response.raw, _pool=pool_of(self.origin)
-            )
-            delay = None
-            if following.respect_retry_after_header:
-                delay = following.get_retry_after(response.raw)
-        except MaxRetryError as error:
-            if retries.raise_on_status:
-                raise send_error(error, with_jar(self._prepared_request())) from error
-            return False
-        except HTTPError as error:  # a Retry-After that is none
-            raise send_error(error, with_jar(self._prepared_request())) from error
-        self._retry(following, delay or following.get_backoff_time())
-        return True
+        self._retry(*after_failure(self, failure, self._target, self._retries, prepared))
 
     def _retry(self, retries: Any, seconds: float) -> None:
         self._prepared = self._prepared_request()

@@ -1,0 +1,69 @@
+"""Whether a request is sent again, and when: urllib3's own `Retry` decides, as in `urlopen`.
+
+Knows exceptions, responses and `Retry`; nothing of who sends and who waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from urllib3.exceptions import HTTPError, MaxRetryError
+
+from ._response import with_jar
+from ._translate import IN_BODY, Fault, body_error, pool_of, send_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from requests import PreparedRequest
+
+    from ._engine import Exchange, Failure
+    from ._response import Response
+
+    Prepared = Callable[[], PreparedRequest]
+
+
+def after_failure(
+    exchange: Exchange, failure: Failure, target: str, retries: Any, prepared: PreparedRequest
+) -> tuple[Any, float]:
+    """What `Retry` is left after a failure, and the seconds to wait.
+
+    Raises:
+        Exception: what Requests raises if there is none left.
+    """
+    origin = exchange.origin
+    fault = Fault(failure, origin, target, exchange.connect_timeout, exchange.read_timeout)
+    error = fault.as_urllib3()
+    if failure.phase in IN_BODY:
+        raise body_error(error, prepared) from error
+    pool = pool_of(origin)
+    try:
+        left = retries.increment(exchange.method, target, error=error, _pool=pool)
+    except Exception as final:
+        raise send_error(final, prepared) from final
+    return left, left.get_backoff_time()
+
+
+def after_status(
+    exchange: Exchange, response: Response, target: str, retries: Any, prepared: Prepared
+) -> tuple[Any, float] | None:
+    """The same after a response; None if this response is the answer.
+
+    Raises:
+        Exception: what Requests raises if no `Retry` is left, or if Retry-After is none.
+    """
+    after = response.headers.get("Retry-After")
+    if not retries.is_retry(exchange.method, response.status_code, bool(after)):
+        return None
+    try:
+        left = retries.increment(
+            exchange.method, target, response=response.raw, _pool=pool_of(exchange.origin)
+        )
+        delay = left.get_retry_after(response.raw) if left.respect_retry_after_header else None
+    except MaxRetryError as error:
+        if retries.raise_on_status:
+            raise send_error(error, with_jar(prepared())) from error
+        return None
+    except HTTPError as error:  # a Retry-After that is none
+        raise send_error(error, with_jar(prepared())) from error
+    return left, delay or left.get_backoff_time()
