@@ -13,10 +13,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import gevent
 import requests
+import requests.adapters
 import requests.sessions
 from gevent.local import local
 from gevent.lock import RLock
@@ -28,6 +30,7 @@ from urllib3.poolmanager import PoolManager
 from ._green_dial import enter, leave
 from ._green_pool import drop_inherited, green_manager
 from ._green_socket import in_thread, relief
+from ._stock import is_stock
 
 __all__ = ["close", "green_auth", "perform", "perform_prepared", "perform_signed", "shared_adapter"]
 
@@ -38,6 +41,14 @@ _IDLE_PER_ORIGIN = 100
 
 #: Adapters that answer without a network, from packages whose mocks look at their caller's thread.
 _NEVER_BLOCK = ("requests_mock", "responses")
+
+#: Packages whose sessions and adapters put their caller to sleep (limits of rate).
+_SLEEPERS = frozenset({"pyrate_limiter", "requests_ratelimiter"})
+
+#: Names in the code of an adapter that go on to the pools of its manager.
+_TO_THE_MANAGER = frozenset(
+    ("super", "HTTPAdapter", "poolmanager", "connection_from_host", "connection_from_url")
+)
 
 #: Sends through the session it is given.
 _Send = Callable[[Any], requests.Response]
@@ -155,7 +166,7 @@ def _perform(session: Any, url: Any, auth: Any, send: _Send) -> requests.Respons
         _green_adapter(adapter)
     green_auth(auth)
     green_auth(getattr(session, "auth", None))
-    if _blocks(adapters, url):
+    if _sleeps(session) or _blocks(adapters, url):
         return in_thread(lambda: send(session))
     return send(session)
 
@@ -265,10 +276,34 @@ def _blocks(adapters: dict[str, Any], url: Any) -> bool:
 
 
 def _is_foreign(adapter: Any) -> bool:
-    """Whether an adapter does not send over urllib3's pools."""
+    """Whether an adapter sends otherwise than over the pools of its manager, or sleeps first."""
     if isinstance(getattr(adapter, "poolmanager", None), PoolManager):
-        return False
+        return _sleeps(adapter) or not _asks_manager(type(adapter))
     return type(adapter).__module__.partition(".")[0] not in _NEVER_BLOCK
+
+
+def _sleeps(thing: Any) -> bool:
+    """Whether a session or an adapter is of a package that sleeps where nobody can wake it."""
+    return any(cls.__module__.partition(".")[0] in _SLEEPERS for cls in type(thing).__mro__)
+
+
+def _asks_manager(cls: Any, name: str = "get_connection_with_tls_context") -> bool:
+    """Whether an adapter's connections are its manager's, and not of pools of its own making.
+
+    The names in its code tell: adapters for unix sockets (requests-unixsocket, docker) find their
+    pools in a dictionary of their own, and say none of the names that lead to the manager.
+    """
+    method = getattr(cls, name, None)
+    if not isinstance(method, FunctionType) or is_stock(method, requests.adapters):
+        return True
+    names = {*method.__code__.co_names}
+    if hasattr(method, "__wrapped__") or names & _TO_THE_MANAGER:
+        return True
+    return (
+        name != "get_connection"
+        and "get_connection" in names
+        and _asks_manager(cls, "get_connection")
+    )
 
 
 # --- auth ----------------------------------------------------------------------------------------
