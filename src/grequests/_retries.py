@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from ._response import with_jar
-from ._translate import IN_BODY, Fault, body_error, pool_of, send_error
+from ._translate import IN_BODY, NOT_RETRIED, Fault, body_error, pool_of, send_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,8 @@ def after_failure(
     error = fault.as_urllib3()
     if failure.phase in IN_BODY:
         raise body_error(error, prepared) from error
+    if isinstance(error, NOT_RETRIED):
+        raise send_error(error, prepared) from error
     pool = pool_of(origin)
     try:
         left = retries.increment(exchange.method, target, error=error, _pool=pool)

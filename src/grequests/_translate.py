@@ -28,7 +28,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from ._engine import EncryptedKeyError, Failure, Phase
+from ._engine import ConflictingLengths, EncryptedKeyError, Failure, Phase
 from ._response import with_jar
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ class Fault:
         if self.origin.proxied and isinstance(cause, ConnectionError):
             # http.client closes the connection then, and urllib3 takes it for one never made.
             return _wrap_proxy_error(cause, "http")
+        if isinstance(cause, ConflictingLengths):
+            return InvalidHeader(f"Content-Length contained multiple unmatching values ({cause})")
         if isinstance(cause, (OSError, HTTPException)):
             return ProtocolError("Connection aborted.", cause)
         return cause  # type: ignore[return-value]
@@ -244,6 +246,9 @@ _GIVE_UP_TABLE: Final[tuple[tuple[type[Exception], Callable[..., Exception]], ..
     (SSLError, requests_errors.SSLError),
 )
 
+#: What urllib3 says of a head it could read, and so does not ask its `Retry` about.
+NOT_RETRIED: Final = InvalidHeader
+
 _SEND_TABLE: Final[tuple[tuple[type[Exception], Callable[..., Exception]], ...]] = (
     (ProxyError, requests_errors.ProxyError),
     (SSLError, requests_errors.SSLError),
@@ -251,4 +256,12 @@ _SEND_TABLE: Final[tuple[tuple[type[Exception], Callable[..., Exception]], ...]]
     (InvalidHeader, requests_errors.InvalidHeader),
 )
 
-__all__ = ["IN_BODY", "Fault", "body_error", "pool_of", "send_error", "warn_unverified"]
+__all__ = [
+    "IN_BODY",
+    "NOT_RETRIED",
+    "Fault",
+    "body_error",
+    "pool_of",
+    "send_error",
+    "warn_unverified",
+]

@@ -10,6 +10,7 @@ from http.client import (
     HTTPResponse,
     IncompleteRead,
     LineTooLong,
+    RemoteDisconnected,
 )
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grequests._engine import MalformedResponse, ResponseReader
+from grequests._engine import ConflictingLengths, MalformedResponse, ResponseReader
 from grequests._engine._protocol import BYPASS, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_LINE
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -200,10 +201,9 @@ def test_what_a_client_may_mend_is_mended(sent: bytes, head: bytes, interim: byt
 @pytest.mark.parametrize(
     "headers",
     [
-        b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
-        b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n",
-        b"Content-Length: 2\r\nContent-Length: 3\r\n",
-        b"Content-Length: 2, 3\r\n",
+        b"Content-Length: 2\r\nTransfer-Encoding: gzip, chunked\r\n",
+        b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 2, 2\r\n",
         b"Content-Length: +2\r\n",
         b"Content-Length: -2\r\n",
         b"Content-Length: 0x2\r\n",
@@ -218,6 +218,94 @@ def test_what_a_client_may_mend_is_mended(sent: bytes, head: bytes, interim: byt
 )
 def test_a_head_that_can_be_read_in_two_ways_is_not_read(headers: bytes) -> None:
     assert read(OK + headers + b"\r\nhi")[0] is MalformedResponse
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        (b"Content-Length: 2\r\nContent-Length: 3\r\n", "2, 3"),
+        (b"Content-Length: 2, 3\r\n", "2, 3"),
+        (b"A: b\r\nContent-Length: 2\r\nB: c\r\nContent-length:  2 , 4\r\n", "2, 2 , 4"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_lengths_that_differ_are_told(headers: bytes, told: str, method: str) -> None:
+    for pieces in cuts(OK + headers + b"\r\n"):
+        reader = ResponseReader()
+        reader.expect(method)
+        with pytest.raises(ConflictingLengths, match=rf"^{told}$"):
+            for piece in pieces:
+                reader.feed(piece)
+        assert reader.head is None, "it is the head that is at fault"
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        (b"Content-Length: 2\r\nA: b\r\nContent-Length: 2", b"hi"),
+        (b"Content-Length: 2\r\ncontent-length: 2, 2", b"hi"),
+        (b"Content-Length: 9\r\nTransfer-Encoding: Chunked", b"2\r\nhi\r\n0\r\n\r\n"),
+        (
+            b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\nContent-Length: 9",
+            b"2\r\nhi\r\n0\r\n\r\n",
+        ),
+    ],
+)
+def test_of_two_lengths_the_one_counts_that_http_client_goes_by(
+    headers: bytes, sent: bytes
+) -> None:
+    for pieces in cuts(OK + headers + b"\r\n\r\n" + sent):
+        reader, outcome = feed(pieces)
+        assert outcome == Read(200, OK + headers, b"hi"), "and both are shown"
+        assert not reader.reusable, "such a server is not asked twice over a connection"
+    assert read(OK + headers + b"\r\n\r\n" + sent[:1])[0] is IncompleteRead
+
+
+def test_a_long_body_with_its_length_told_twice_is_read() -> None:
+    body = b"x" * 300_000
+    headers = b"Content-Length: 300000\r\nContent-Length: 300000"
+    data = OK + headers + b"\r\n\r\n" + body
+    for pieces in (
+        [data],
+        [data[:100_000], data[100_000:]],
+        [data[:60], data[60:70_000], data[70_000:]],
+    ):
+        assert feed(pieces)[1] == Read(200, OK + headers, body)
+
+
+@pytest.mark.parametrize(
+    ("cut", "head"),
+    [
+        (b"HTTP/1.1 200 O", b"HTTP/1.1 200 O"),
+        (b"HTTP/1.1 200 OK\r", b"HTTP/1.1 200 OK"),
+        (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK"),
+        (b"HTTP/1.1 200 OK\r\n\r", b"HTTP/1.1 200 OK"),
+        (b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Le", b"HTTP/1.1 200 OK\r\nA: b"),
+        (b"HTTP/1.1 200 OK\r\nA: b\r\nC: ", b"HTTP/1.1 200 OK\r\nA: b\r\nC: "),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0", b"HTTP/1.1 200 OK\r\nContent-Length: 0"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nA: b", b"HTTP/1.1 200 OK\r\nA: b"),
+    ],
+)
+def test_the_end_of_the_stream_ends_a_head(cut: bytes, head: bytes) -> None:
+    for pieces in cuts(cut):
+        reader, outcome = feed(pieces)
+        assert outcome == Read(200, head, b"")
+        assert not reader.reusable
+
+
+def test_a_head_that_is_cut_may_still_promise_a_body() -> None:
+    assert read(OK + b"Content-Length: 2")[0] is IncompleteRead
+    assert read(OK + b"Transfer-Encoding: chunked\r\n")[0] is IncompleteRead
+    assert read(OK + b"Content-Length: 2\r\n", "HEAD")[0] == Read(
+        200, OK + b"Content-Length: 2", b""
+    )
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\nA: b"]
+)
+def test_nothing_but_interim_responses_is_no_response(data: bytes) -> None:
+    assert read(data)[0] is RemoteDisconnected
 
 
 @pytest.mark.parametrize(
@@ -243,7 +331,6 @@ def test_a_chunk_that_is_none_is_refused(coded: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
         b"\r\n" + SIZED,
         b"\r\n\r\n" + SIZED,
         b"\n" + SIZED,
@@ -257,9 +344,7 @@ def test_a_chunk_that_is_none_is_refused(coded: bytes) -> None:
         b"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\nhi",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x03\0\x31",
-        b"HTTP/1.1 200 O",
-        b"HTTP/1.1 200 OK\r\nContent-Le",
-        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTT",
     ],
 )
 def test_what_does_not_begin_as_http_1_has_a_bad_status_line(data: bytes) -> None:

@@ -57,6 +57,17 @@ SUITES: dict[str, Suite] = {
     ),
 }
 
+_POOLS = (
+    "The last line counts the pools of the session's adapter; the fast lane's connections are the "
+    "engine's, apart by what they trust and show. What the test is about, that `verify=False` of "
+    "one request never serves another, its lines before have shown."
+)
+_DIFFERENT_POOLS = "tests/test_requests.py::TestPreparingURLs::test_different_connection_pool_for_"
+
 #: Differences from plain Requests that are right: (suite, way, test) and the reason, a sentence.
 #: A reason without a difference is an error, so that this list stays as short as it can be.
-REASONS: dict[tuple[str, str, str], str] = {}
+REASONS: dict[tuple[str, str, str], str] = {
+    ("requests", "fast", f"{_DIFFERENT_POOLS}tls_settings_verify_True"): _POOLS,
+    ("requests", "fast", f"{_DIFFERENT_POOLS}tls_settings_verify_bundle_expired_cert"): _POOLS,
+    ("requests", "fast", f"{_DIFFERENT_POOLS}tls_settings_verify_bundle_unexpired_cert"): _POOLS,
+}

@@ -8,11 +8,13 @@ from ._connect import connect_request
 from ._engine import Engine, EngineStatistics, close_engine, current_engine
 from ._exchange import Exchange
 from ._failure import Failure, Phase
+from ._mend import ConflictingLengths, MalformedResponse
 from ._pool import Origin, OriginKey
-from ._protocol import MalformedResponse, ResponseReader
+from ._protocol import ResponseReader
 from ._tls import EncryptedKeyError, TLSIdentity, identity
 
 __all__ = [
+    "ConflictingLengths",
     "EncryptedKeyError",
     "Engine",
     "EngineStatistics",

@@ -12,19 +12,26 @@ on top of it stand the rules llhttp leaves to its user:
 * llhttp never ends a message at the end of the stream: whether that end was legal is decided here
   (RFC 9112 section 8).
 * Headers are bounded in size and number, and nothing is allocated because a header promised it.
-* Things that llhttp refuses and RFC 9112 lets a client mend are mended, as `http.client` does:
-  folded header lines become one line (section 5.2), a bare LF ends a line (section 2.2), control
-  characters in a header's value stay there. Such a connection is not used again.
+* Heads that llhttp refuses and RFC 9112 lets a client mend are mended (`_mend`), as `http.client`
+  does; control characters in a header's value stay there. Such a connection is not used again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    IncompleteRead,
+    LineTooLong,
+    RemoteDisconnected,
+)
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from ._mend import MalformedResponse, ended_head, framed_head, shown_head
 
 #: The whole head of a response, in bytes. Browsers and curl stop between 256 and 300 KiB.
 MAX_HEAD: Final = 256 * 1024
@@ -53,9 +60,6 @@ _TRANSFER_CODED: Final = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
 #: Any other last coding ends with the stream (RFC 9112 section 6.3, rule 4).
 _CHUNKED: Final = re.compile(rb"\ntransfer-encoding:[^\n]*\bchunked[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _ANY_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
-_ANY_LINE_END: Final = re.compile(rb"\r?\n")
-_FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
-_SPACE_BEFORE_COLON: Final = re.compile(rb"(\n[^:\s]+)[ \t]+:")
 
 
 class _HeadOfHead(Exception):  # noqa: N818 - a signal, not an error
@@ -222,11 +226,13 @@ class ResponseReader:
 
         Raises:
             http.client.IncompleteRead: the body is shorter than its framing said.
-            http.client.BadStatusLine: the head is cut.
+            http.client.HTTPException: what came is no head, not even one that was cut.
         """
-        if self.head is None:
-            raise BadStatusLine(_first_line(bytes(self._partial or b"")))
-        if _CHUNKED.search(self.head) or _CONTENT_LENGTH.search(self.head):
+        head = self.head or self._ended_head()
+        if self.complete:
+            self.reusable = False
+            return
+        if _CHUNKED.search(head) or _CONTENT_LENGTH.search(head):
             expected = self._expected_length()
             body = self.take_body()
             raise IncompleteRead(body, None if expected is None else expected - len(body))
@@ -234,6 +240,20 @@ class ResponseReader:
         self.complete = True
         self.reusable = False
         self._parser = None
+
+    def _ended_head(self) -> bytes:
+        """The head that the end of the stream ends, as it does in `http.client`."""
+        partial, self._partial = self._partial, None
+        if partial:
+            data = bytes(partial)
+            if not data.startswith(_HTTP):
+                raise BadStatusLine(_first_line(data))
+            self._received = 0
+            self.feed(ended_head(data))
+        if self.head is None:  # all there was were interim responses
+            msg = "Remote end closed connection without response"
+            raise RemoteDisconnected(msg)
+        return self.head
 
     # What llhttp calls.
 
@@ -406,18 +426,17 @@ class ResponseReader:
         self._mended = True
         self.head = None
         self._received = 0
-        head = _FOLD.sub(b" ", _ANY_LINE_END.sub(b"\r\n", data[: match.start()]))
-        head = _SPACE_BEFORE_COLON.sub(rb"\1:", head)
+        shown = shown_head(data[: match.start()])
+        framed = framed_head(shown)
         self._parser = HttpResponseParser(_HeadSink(self) if self._is_head else _MendedSink(self))
         # Control characters in values, which http.client takes as well.
         self._parser.set_dangerous_leniencies(lenient_headers=True)
-        self.feed(head + _BLANK_LINE + data[match.end() :])
+        self.feed(framed + _BLANK_LINE + data[match.end() :])
         self.reusable = False
+        if self.head is not None:
+            self._received += len(shown) - len(self.head)
+            self.head = shown
         return True
-
-
-class MalformedResponse(HTTPException):
-    """The bytes after the status line break the grammar of HTTP/1.1."""
 
 
 #: A value of `wanted` that is no number of missing bytes.
