@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -336,11 +336,21 @@ class _DigestState:
 
 
 def green_auth(auth: Any) -> None:
-    """Let many greenlets of a thread use one HTTPDigestAuth at a time."""
-    if isinstance(auth, HTTPDigestAuth):
-        state = getattr(auth, "_thread_local", None)
-        if isinstance(state, threading.local):
-            auth._thread_local = _DigestState(state)  # type: ignore[assignment]
+    """Let many greenlets of a thread use one HTTPDigestAuth at a time, or one that uses such."""
+    for each in (auth, *_parts_of(auth)):
+        if isinstance(each, HTTPDigestAuth):
+            state = getattr(each, "_thread_local", None)
+            if isinstance(state, threading.local):
+                each._thread_local = _DigestState(state)  # type: ignore[assignment]
+
+
+def _parts_of(auth: Any) -> Iterator[Any]:
+    """What an auth goes on to: those that guess, or choose by host, keep others (toolbelt)."""
+    for value in tuple(getattr(auth, "__dict__", {}).values()):
+        if isinstance(value, dict):
+            yield from tuple(value.values())
+        else:
+            yield value
 
 
 # --- fork ----------------------------------------------------------------------------------------
