@@ -93,24 +93,31 @@ def _moved(url: Any, kwargs: Mapping[str, Any], options: Options) -> Options:
 
 def _check_parts(request: PreparedRequest) -> None:
     """Method, body and headers: http.client knows what to do with others."""
-    method, headers, body = request.method, request.headers, request.body
+    method, headers = request.method, request.headers
     if type(method) is not str or not METHOD.fullmatch(method) or not method.isupper():
         _refuse("method")
     if method == "CONNECT" or type(headers) is not CaseInsensitiveDict:
         _refuse("method or headers")
-    if body is not None and type(body) not in (str, bytes):
-        _refuse("body")
     for name, value in headers.items():
         if type(name) is not str or type(value) not in (str, bytes) or value == SKIP_HEADER:
             _refuse("header")
-        if name.lower() in FRAMING and not _is_length(name, value, body):
+        if name.lower() in FRAMING and not _is_framed(name, value, request):
             _refuse("framing")
 
 
-def _is_length(name: str, value: Any, body: Any) -> bool:
-    """Whether a header is the Content-Length that the body has."""
-    data = body.encode() if isinstance(body, str) else body or b""
-    return name.lower() == "content-length" and value == str(len(data))
+def _is_framed(name: str, value: Any, request: PreparedRequest) -> bool:
+    """Whether a header says of the body's length what preparation would have said."""
+    body: Any = request.body
+    if body is None or isinstance(body, (str, bytes)):
+        data = body.encode() if isinstance(body, str) else body or b""
+        return name.lower() == "content-length" and value == str(len(data))
+    if name.lower() == "content-length":
+        return type(value) is str and value.isdecimal()
+    return (
+        name == "Transfer-Encoding"
+        and value == "chunked"
+        and "Content-Length" not in request.headers
+    )
 
 
 def _refuse(what: str) -> NoReturn:

@@ -21,8 +21,9 @@ from requests.hooks import dispatch_hook
 from . import _general, _stock
 from ._asyncrequest import AsyncRequest
 from ._auth import address_signed, needs_greenlet, prepare_signed
+from ._body import Source
 from ._decode import decode_body
-from ._engine import Exchange, Failure, current_engine
+from ._engine import Body, Exchange, Failure, Phase, current_engine
 from ._environment import Environment
 from ._lane import general_reason
 from ._options import NO_RETRIES, Options, RunContext
@@ -108,6 +109,7 @@ class Call(Exchange):
         "_target",
         "_url",
         "index",
+        "payload",
         "request",
         "run",
     )
@@ -117,6 +119,7 @@ class Call(Exchange):
         self.request = request
         self.index = index
         self.connection = None
+        self.payload: Body | None = None
         self._entry: Entry
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self._here = False
@@ -132,7 +135,7 @@ class Call(Exchange):
         """Begin, or begin again after `again`. Never raises an Exception."""
         try:
             if self._prepared is not None:
-                self._dispatch()
+                self._resend()
             elif not self._start_plain():
                 self._start_other()
         except Exception as error:  # noqa: BLE001 - it is this request's outcome
@@ -250,11 +253,23 @@ class Call(Exchange):
         self.origin = ready.origin
         self.method = prepared.method  # type: ignore[assignment]
         self.wire = ready.wire
+        self.payload = payload = ready.payload
         self.close_after = ready.close_after
         self.connect_timeout = options.connect_timeout
         self.read_timeout = options.read_timeout
         self.replayable = self.method in _IDEMPOTENT
+        if isinstance(payload, Source):
+            self.replayable = False  # what has been read is gone
+            self._context = contextvars.copy_context()
+            payload.rewind()
         self._dispatch()
+
+    def _resend(self) -> None:
+        """Send a prepared request once more."""
+        if isinstance(self.payload, Source):
+            self._spawn(self._run_resend, self.payload, context=self._context)
+        else:
+            self._dispatch()
 
     def _dispatch(self) -> None:
         self.head_at = 0.0
@@ -304,6 +319,9 @@ class Call(Exchange):
                     return
             if self._prepared is not None and self._prepared.hooks.get("response"):
                 self._spawn(self._run_hooks, response, context=self._context)
+                return
+            if isinstance(self.payload, Source) and status in REDIRECTS:
+                self._spawn(self._run_settle, response, context=self._context)
                 return
             self._settle(response, self._decode(response))
         except Exception as error:  # noqa: BLE001 - it is this request's outcome
@@ -418,6 +436,11 @@ class Call(Exchange):
             self._fail(error)
 
     def _on_failure(self, failure: Failure) -> None:
+        cause = failure.cause
+        if failure.phase is Phase.SEND and isinstance(cause, (KeyboardInterrupt, SystemExit)):
+            self.request._in_flight = False
+            self.run.sink.interrupt(cause)
+            return
         prepared = self._prepared_request()
         self._retry(*after_failure(self, failure, self._target, self._retries, prepared))
 
@@ -508,6 +531,17 @@ class Call(Exchange):
         )
         self._greenlet = None
         self._settle(hooked, undecodable)
+
+    def _run_settle(self, response: Response) -> None:
+        """On to the next hop, for which the body has to be rewound."""
+        undecodable = self._decode(response)
+        self._greenlet = None
+        self._settle(response, undecodable)
+
+    def _run_resend(self, source: Source) -> None:
+        source.rewind()
+        self._greenlet = None
+        self._dispatch()
 
     def _run_rest(self, following: PreparedRequest) -> None:
         """The chain has come to where only Requests can go."""

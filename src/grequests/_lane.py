@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ from urllib3.poolmanager import PoolManager
 from urllib3.util.retry import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from ._environment import Environment
 
@@ -38,9 +39,7 @@ _SESSION_ATTRIBUTES: Final = frozenset(vars(Session()))
 _ADAPTER_ATTRIBUTES: Final = frozenset(vars(HTTPAdapter()))
 _POOL_KEYWORDS: Final = frozenset({"maxsize", "block"})
 #: Headers that change how a message is framed or what happens on the connection.
-FRAMING: Final = frozenset(
-    {"content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer"}
-)
+FRAMING: Final = frozenset({"content-length", "transfer-encoding", "upgrade", "te", "trailer"})
 _PROXY: Final = re.compile(
     r"(?:http://)?(?:[^@/?#\s]*@)?(?:[\w.\-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?",
     re.ASCII | re.IGNORECASE,
@@ -220,6 +219,15 @@ def _is_params(value: Any) -> bool:
     return kind is str or kind is bytes
 
 
+def _is_data(value: Any) -> bool:
+    """What is a body as it is, plain or a stream of the user's making."""
+    if type(value) in (dict, str, bytes, list, tuple):
+        return True
+    if isinstance(value, (str, bytes, list, tuple, Mapping)):
+        return False  # a subclass may mean something else
+    return hasattr(value, "read") or hasattr(value, "__iter__")
+
+
 def _is_one_of(*types: type) -> Callable[[Any], bool]:
     return lambda value: type(value) in types
 
@@ -237,7 +245,7 @@ _IS_MAPPING: Final = _is_one_of(dict)
 #: What each keyword may be in the fast lane, besides None.
 _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
     "params": _is_params,
-    "data": _is_one_of(dict, str, bytes, list, tuple),
+    "data": _is_data,
     "json": lambda _: True,
     "headers": _is_headers,
     "cookies": lambda value: type(value) is dict or _is_jar(value),

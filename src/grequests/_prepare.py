@@ -24,6 +24,8 @@ from urllib3.connection import _get_default_user_agent
 from urllib3.util import SKIP_HEADER
 from urllib3.util.url import _encode_target, parse_url
 
+from ._body import SMALL, Source
+from ._engine import Body
 from ._lane import FRAMING, is_plain_proxy
 from ._options import Options, RunContext, host_header
 from ._response import with_jar
@@ -71,12 +73,13 @@ class NotPlainError(Exception):
 class Prepared:
     """A request ready for the wire: what a call needs of it."""
 
-    __slots__ = ("close_after", "origin", "request", "target", "wire")
+    __slots__ = ("close_after", "origin", "payload", "request", "target", "wire")
 
     request: PreparedRequest
     origin: Origin
     target: str
     wire: bytes
+    payload: Body | None
     close_after: bool
 
 
@@ -120,6 +123,9 @@ def address(request: PreparedRequest, options: Options) -> Prepared:
     shown = _authority_of(ready.target) if absolute else host_header(parts.scheme, host, parts.port)
     extra = ready.origin.proxy_auth if absolute else None
     ready.wire = serialize(request, ready.target, shown, extra)
+    ready.payload = payload_of(request)
+    if ready.payload is None and request.body is not None:
+        ready.wire += _small_body(request)
     connection = request.headers.get("Connection")
     ready.close_after = connection is not None and _text(connection).lower() != "keep-alive"
     return ready
@@ -252,10 +258,10 @@ def _text(value: str | bytes) -> str:
 def serialize(
     request: PreparedRequest, target: str, host: str, proxy_auth: str | None = None
 ) -> bytes:
-    """The bytes of a prepared request in the order in which urllib3 sends them.
+    """The head of a prepared request in the order in which urllib3 sends it.
 
     Args:
-        request: prepared; its body is None, bytes or str.
+        request: prepared.
         target: what stands between method and version.
         host: Host, unless the request's headers have one.
         proxy_auth: Proxy-Authorization for the proxy that reads this, or None.
@@ -273,16 +279,36 @@ def serialize(
         *_added_lines(request, {name.lower() for name in headers}, host),
         *(_header_line(name, _text(value)) for name, value in headers.items()),
     ]
-    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-    body = request.body
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def payload_of(request: PreparedRequest) -> Body | None:
+    """What follows the head, unless it is bytes that can go out together with it.
+
+    The body's bytes are sent from where they are, whatever their size.
+    """
+    body: Any = request.body
     if body is None:
-        return head
-    if isinstance(body, str):
-        return head + body.encode("utf-8")
-    if not isinstance(body, bytes):
-        msg = "body"
-        raise NotPlainError(msg)
-    return head + body
+        return None
+    expect = _text(request.headers.get("Expect") or "")
+    expects = expect.strip().lower() == "100-continue"
+    if not isinstance(body, (str, bytes)):
+        return Source(request, expects=expects)
+    if len(body) <= SMALL and not expects:
+        return None
+    return Body(_framed(request, body), expects=expects)
+
+
+def _small_body(request: PreparedRequest) -> bytes:
+    return _framed(request, request.body)  # type: ignore[arg-type]
+
+
+def _framed(request: PreparedRequest, body: str | bytes) -> bytes:
+    """Bytes as `HTTPAdapter.send` has them sent: in a chunk, if nobody gave their length."""
+    data = body.encode("utf-8") if isinstance(body, str) else body
+    if "Content-Length" in request.headers:
+        return data
+    return (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + b"0\r\n\r\n"
 
 
 def _added_lines(request: PreparedRequest, names: set[str], host: str) -> list[str]:
@@ -294,9 +320,8 @@ def _added_lines(request: PreparedRequest, names: set[str], host: str) -> list[s
         lines.append("Accept-Encoding: identity")
     if "content-length" not in names and "transfer-encoding" not in names:
         if request.body is not None:
-            msg = "a body without a length"
-            raise NotPlainError(msg)
-        if request.method not in _BODILESS:
+            lines.append("Transfer-Encoding: chunked")
+        elif request.method not in _BODILESS:
             lines.append("Content-Length: 0")
     if "user-agent" not in names:
         lines.append(f"User-Agent: {_get_default_user_agent()}")

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from urllib3.exceptions import HTTPError, MaxRetryError
 
+from ._engine import Phase
 from ._response import with_jar
-from ._translate import IN_BODY, NOT_RETRIED, Fault, body_error, pool_of, send_error
+from ._translate import (
+    IN_BODY,
+    NOT_RETRIED,
+    Fault,
+    body_error,
+    is_network_error,
+    pool_of,
+    send_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +45,12 @@ def after_failure(
     error = fault.as_urllib3()
     if failure.phase in IN_BODY:
         raise body_error(error, prepared) from error
-    if isinstance(error, NOT_RETRIED):
-        raise send_error(error, prepared) from error
+    own = failure.phase is Phase.SEND and error is failure.cause and not is_network_error(error)
+    if own or isinstance(error, NOT_RETRIED):
+        made = send_error(error, prepared)
+        if made is error:
+            raise error
+        raise made from error
     pool = pool_of(origin)
     try:
         left = retries.increment(exchange.method, target, error=error, _pool=pool)

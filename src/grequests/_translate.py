@@ -27,6 +27,9 @@ from urllib3.exceptions import (
     ResponseError,
     SSLError,
 )
+from urllib3.exceptions import (
+    TimeoutError as UrllibTimeoutError,
+)
 
 from ._engine import ConflictingLengths, EncryptedKeyError, Failure, Phase
 from ._response import with_jar
@@ -124,6 +127,14 @@ class Fault:
     def _tls_timeout(self) -> Exception:
         return self._read_timed_out(self.connect_timeout)
 
+    def _send(self) -> Exception:
+        cause = self.failure.cause
+        if isinstance(cause, (ssl.SSLError, ssl.CertificateError)):
+            return SSLError(cause)
+        if isinstance(cause, (OSError, HTTPException)):
+            return ProtocolError("Connection aborted.", cause)
+        return cause  # type: ignore[return-value]
+
     def _head(self) -> Exception:
         cause = self.failure.cause
         if isinstance(cause, ssl.SSLError):
@@ -166,6 +177,8 @@ _TABLE: Final[dict[Phase, Callable[[Fault], Exception]]] = {
     Phase.TUNNEL: Fault._tunnel,
     Phase.TLS: Fault._tls,
     Phase.TLS_TIMEOUT: Fault._tls_timeout,
+    Phase.SEND: Fault._send,
+    Phase.SEND_TIMEOUT: Fault._send,
     Phase.HEAD: Fault._head,
     Phase.HEAD_TIMEOUT: Fault._head_timeout,
     Phase.BODY: Fault._body,
@@ -193,6 +206,11 @@ def warn_unverified(origin: Origin) -> None:
     By urllib3's own code, so that filters by text, category and module find what they look for.
     """
     pool_of(origin)._validate_conn(_UnverifiedConnection(origin.host))  # type: ignore[arg-type]
+
+
+def is_network_error(error: BaseException) -> bool:
+    """Whether urllib3 takes this, raised by a body as it is sent, for a fault of the connection."""
+    return isinstance(error, (UrllibTimeoutError, ProtocolError, SSLError, ProxyError))
 
 
 def body_error(error: Exception, request: PreparedRequest) -> Exception:
@@ -261,6 +279,7 @@ __all__ = [
     "NOT_RETRIED",
     "Fault",
     "body_error",
+    "is_network_error",
     "pool_of",
     "send_error",
     "warn_unverified",

@@ -482,9 +482,9 @@ def test_a_reader_that_stops_runs_into_the_timeout(engine: Engine) -> None:
 
     with RawServer(script) as server:
         origin = origin_of(server, engine=engine)
-        failure = ask(origin, method="POST", body=b"x" * 20_000_000, read_timeout=0.1)
+        failure = ask(origin, method="POST", body=b"x" * 20_000_000, connect_timeout=0.1)
         over.set()
-        assert failure.phase is Phase.HEAD_TIMEOUT
+        assert failure.phase is Phase.SEND_TIMEOUT
 
 
 # Timeouts

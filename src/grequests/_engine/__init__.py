@@ -12,8 +12,10 @@ from ._mend import ConflictingLengths, MalformedResponse
 from ._pool import Origin, OriginKey
 from ._protocol import ResponseReader
 from ._tls import EncryptedKeyError, TLSIdentity, identity
+from ._upload import Body, Upload
 
 __all__ = [
+    "Body",
     "ConflictingLengths",
     "EncryptedKeyError",
     "Engine",
@@ -26,6 +28,7 @@ __all__ = [
     "Phase",
     "ResponseReader",
     "TLSIdentity",
+    "Upload",
     "close_engine",
     "connect_request",
     "current_engine",

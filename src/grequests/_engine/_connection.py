@@ -18,6 +18,7 @@ from gevent.monkey import get_original
 from ._deadlines import NEVER
 from ._failure import Failure, Phase
 from ._protocol import ResponseReader
+from ._upload import Upload
 from ._watchers import close_watcher
 
 if TYPE_CHECKING:
@@ -85,11 +86,11 @@ class Connection:
     __slots__ = (
         "_chunk",
         "_encrypt",
-        "_outgoing",
         "_poll",
         "_receive",
         "_send",
         "_sock",
+        "_upload",
         "_watcher",
         "closed",
         "deadline",
@@ -112,7 +113,7 @@ class Connection:
         self._sock = sock
         self._receive: Callable[[int], bytes] = sock.recv
         self._send: Callable[[Any], int] = sock.send
-        self._outgoing: memoryview | None = None
+        self._upload: Upload | None = None
         poller = _make_poll()
         poller.register(sock.fileno(), READ)
         self._poll: Callable[[int], list[Any]] = poller.poll
@@ -169,14 +170,15 @@ class Connection:
         except BlockingIOError:
             count = 0
         except ssl.SSLError:
-            self._end()
+            self.end()
             return
         except OSError:
             # The server may have answered before it closed: the read will tell.
             return
-        if count < len(wire):
-            self._outgoing = memoryview(wire)[count:]
-            self._watch(READ | WRITE)
+        if count < len(wire) or exchange.payload is not None:
+            unsent = memoryview(wire)[count:]
+            self._upload = Upload(self, exchange.payload, unsent, exchange.connect_timeout)
+            self._upload.start()
 
     def abort(self) -> None:
         """Close, and forget the exchange without telling it."""
@@ -189,6 +191,9 @@ class Connection:
             return
         self.closed = True
         close_watcher(self._watcher)
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.abandon()
         self._sock.close()
         self.reader.close()
         self.origin.engine.deadlines.forget(self)
@@ -200,6 +205,11 @@ class Connection:
         if exchange is None:
             self.origin.on_idle_closed(self)
             return
+        upload = self._upload
+        if upload is not None:
+            if not upload.on_expired():
+                self._fail_sending(upload)
+            return
         timeout = exchange.read_timeout
         if timeout is not None and self._poll(0):
             # The server was in time, it is the hub that was kept from reading.
@@ -208,43 +218,74 @@ class Connection:
         phase = Phase.HEAD_TIMEOUT if self.reader.head is None else Phase.BODY_TIMEOUT
         self._fail(Failure(phase, TimeoutError("timed out"), sent=True))
 
-    # Sending
+    # Sending, for the upload
 
-    def _watch(self, events: int) -> None:
+    def channel(self) -> tuple[Callable[[Any], int], Callable[[Any], bytes] | None]:
+        """What gives wire bytes to the socket, and what makes wire bytes of plain ones."""
+        return self._send, self._encrypt
+
+    def watch(self, *, write: bool, read: bool = True) -> None:
+        """Say what of the socket is of interest."""
         watcher = self._watcher
         watcher.stop()
-        watcher.events = events
-        if events & WRITE:
+        if write:
+            watcher.events = READ | WRITE if read else WRITE
             watcher.start(self._on_event, pass_events=True)
-        else:
+        elif read:
+            watcher.events = READ
             watcher.start(self._on_readable)
 
-    def _on_event(self, events: int) -> None:
-        if events & WRITE and self._outgoing is not None:
-            self._flush()
-        if events & READ and not self.closed:
-            self._on_readable()
+    def spend(self) -> None:
+        """The connection is not to be used again."""
+        if self.exchange is not None:
+            self.exchange.close_after = True
 
-    def _flush(self) -> None:
-        assert self._outgoing is not None
-        try:
-            rest = self._outgoing[self._send(self._outgoing) :]
-        except BlockingIOError:
-            return
-        except OSError:
-            rest = None
+    def on_sent(self) -> None:
+        """Nothing more will be sent: now it is the server's turn."""
+        upload, self._upload = self._upload, None
+        exchange = self.exchange
+        assert upload is not None
+        assert exchange is not None
+        self.watch(write=False)
+        if upload.answered:
+            if not self.is_silent():
+                exchange.close_after = True
+            self._finish(exchange, self.reader)
+        elif exchange.read_timeout is not None:
+            self.origin.engine.deadlines.watch(self, monotonic() + exchange.read_timeout)
         else:
-            self._postpone()
-        if not rest:
-            self._outgoing = None
-            self._watch(READ)
-        else:
-            self._outgoing = rest
+            self.deadline = NEVER
 
-    def _end(self) -> None:
+    def on_upload_failed(self, failure: Failure) -> None:
+        """The rest of the request will not come."""
+        self._upload = None
+        self._fail(failure)
+
+    def end(self) -> None:
         """Nothing can be sent any more: have the next read tell."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(_socket.SHUT_RDWR)
+
+    def _on_event(self, events: int) -> None:
+        try:
+            upload = self._upload
+            if events & WRITE and upload is not None:
+                upload.on_writable()
+        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+            self._on_error(error)
+        upload = self._upload
+        if events & READ and not self.closed and (upload is None or not upload.answered):
+            self._on_readable()
+
+    def _fail_sending(self, upload: Upload) -> None:
+        """The server has not read for as long as it may."""
+        if upload.answered:
+            upload.stop()
+        else:
+            self._fail(Failure(Phase.SEND_TIMEOUT, TimeoutError(self._write_timed_out), sent=True))
+
+    #: As the socket says it.
+    _write_timed_out = "timed out"
 
     # Receiving
 
@@ -289,7 +330,10 @@ class Connection:
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, BlockingIOError):
             return  # another callback of this turn of the loop has read what was there
-        if isinstance(error, OSError):
+        if isinstance(error, ConnectionError) and self._upload is not None:
+            # Who is sending learns it from `send`, and a read then says that this is the end.
+            self._on_cut()
+        elif isinstance(error, OSError):
             self._broken(error)
         else:
             self._fail(Failure(self._phase(), error, sent=True))
@@ -298,7 +342,10 @@ class Connection:
         """More is to come: the timeout counts from now."""
         if not exchange.head_at and self.reader.head is not None:
             exchange.head_at = monotonic()
-        if self.deadline is not NEVER:
+        upload = self._upload
+        if upload is not None:
+            upload.on_heard(self.reader.head, continued=self.reader.continued)
+        elif self.deadline is not NEVER:
             self._postpone()
 
     def _on_end(self) -> None:
@@ -312,6 +359,12 @@ class Connection:
             self.reader.end()
             self._finish(exchange, self.reader)
 
+    def _on_cut(self) -> None:
+        try:
+            self._on_end()
+        except Exception as error:  # noqa: BLE001 - it is this exchange's outcome
+            self._fail(Failure(self._phase(), error, sent=True))
+
     def _finish(self, exchange: Exchange, reader: ResponseReader) -> None:
         """The response is whole: hand over this connection, then the response."""
         now = monotonic()
@@ -319,11 +372,13 @@ class Connection:
             exchange.head_at = now
         status = reader.status
         head = reader.head
+        if self._upload is not None and self._upload.defers(head):
+            return
         body = reader.take_body()
         exchange.connection = None
         self.exchange = None
         self.served += 1
-        if reader.reusable and self._outgoing is None and not exchange.close_after:
+        if reader.reusable and not exchange.close_after:
             self._watcher.ref = False
             self.origin.on_idle(self, now)
         else:
@@ -371,6 +426,8 @@ class TLSConnection(Connection):
     """The same through TLS."""
 
     __slots__ = ("_tls",)
+
+    _write_timed_out = "The write operation timed out"
 
     def __init__(self, origin: Origin, sock: _socket.socket, tls: TLSSession) -> None:
         super().__init__(origin, sock)
@@ -438,16 +495,16 @@ class TLSConnection(Connection):
         data = self._tls.drain()
         if not data:
             return
-        if self._outgoing is not None:
-            self._outgoing = memoryview(bytes(self._outgoing) + data)
+        if self._upload is not None:
+            self._upload.interject(data)
             return
         try:
             count = self._send(data)
         except BlockingIOError:
             count = 0
         if count < len(data):
-            self._outgoing = memoryview(data)[count:]
-            self._watch(READ | WRITE)
+            self._upload = Upload(self, None, memoryview(data)[count:], None)
+            self._upload.start()
 
     def _fail_tls(self, error: ssl.SSLError) -> None:
         if self.exchange is None:

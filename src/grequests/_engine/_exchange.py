@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._connection import Connection
     from ._failure import Failure
     from ._pool import Origin
+    from ._upload import Body
 
 
 class Exchange:
@@ -21,8 +22,10 @@ class Exchange:
     Attributes:
         origin: whom to ask.
         method: the method, upper case.
-        wire: the request's bytes, head and body.
-        connect_timeout: seconds, or None.
+        wire: the request's bytes, head and body, or the head alone.
+        payload: what follows `wire`; None for nothing. It is used once, unless it is `replayable`.
+        connect_timeout: seconds in which to connect, and for which the server may keep what it is
+            sent waiting; or None. Requests has one value for both.
         read_timeout: seconds without a byte, or None.
         replayable: whether it may be sent once more if a kept-alive connection turns out dead.
         close_after: whether the request asked for the connection to be closed.
@@ -41,6 +44,9 @@ class Exchange:
         "replayable",
         "wire",
     )
+
+    #: Not a slot: most exchanges have none.
+    payload: Body | None = None
 
     origin: Origin
     method: str

@@ -18,6 +18,8 @@ class Phase(Enum):
     TUNNEL = "asking the proxy for a tunnel"
     TLS = "the TLS handshake"
     TLS_TIMEOUT = "the TLS handshake, out of time"
+    SEND = "sending the body"
+    SEND_TIMEOUT = "sending, out of time"
     HEAD = "waiting for the response"
     HEAD_TIMEOUT = "waiting for the response, out of time"
     BODY = "reading the body"

@@ -122,6 +122,7 @@ class ResponseReader:
         "_partial",
         "_received",
         "complete",
+        "continued",
         "head",
         "on_body",
         "reusable",
@@ -142,6 +143,8 @@ class ResponseReader:
         self._count = 0
         self._mended = False
         self.complete = False
+        #: Whether the server said `100 Continue`.
+        self.continued = False
         self.reusable = False
         self.status = 0
         self.head: bytes | None = None
@@ -157,6 +160,7 @@ class ResponseReader:
         self._received = 0
         if self._interim:
             self._interim = 0
+            self.continued = False
         if method == "HEAD":
             self._is_head = True
             self._parser = HttpResponseParser(_HeadSink(self))
@@ -330,6 +334,8 @@ class ResponseReader:
                     self._check_bounds()
                 return whole
             self._count_interim()
+            if head[_STATUS : _STATUS + 3] == b"100":
+                self.continued = True
             del partial[: match.end()]
             start = 0
         if not (partial.startswith(_HTTP) or _HTTP.startswith(partial)):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from ._connection import READ, TLSConnection
+from ._connection import TLSConnection
 from ._deadlines import NEVER
 
 if TYPE_CHECKING:
@@ -46,5 +46,5 @@ class UnverifiedConnection(TLSConnection):
             exchange.connection = None
             self.origin.dispatch(exchange)
         else:
-            self._watch(READ)
+            self.watch(write=False)
             super().start(exchange)
