@@ -111,7 +111,8 @@ def descriptors() -> Counter[str]:
 def is_quiet() -> bool:
     """Whether the engine has nothing under way."""
     counts = current_engine().statistics()
-    return not (counts.open - counts.idle or counts.connecting or counts.waiting or counts.starved)
+    busy = counts.open - counts.idle + counts.streaming
+    return not (busy or counts.connecting or counts.waiting or counts.starved)
 
 
 @pytest.fixture

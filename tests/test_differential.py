@@ -297,7 +297,7 @@ KWARGS = st.one_of(
         optional={
             "params": PARAMS, "headers": PLAIN_HEADERS, "cookies": JARS, "auth": AUTHS, "data": DATA,
             "hooks": SOME_HOOKS, "timeout": st.sampled_from([None, 9, (9, 9.5), (None, 9)]),
-            "allow_redirects": st.booleans(), "verify": st.just(False), "stream": st.just(False),
+            "allow_redirects": st.booleans(), "verify": st.just(False), "stream": st.booleans(),
         },
     ),
 )  # fmt: skip

@@ -124,7 +124,7 @@ PLAIN = [
     *[("allow_redirects", value) for value in (True, False)],
     *[("proxies", value) for value in ({}, {"http": "http://p:1"}, {"https": "socks5://p"})],
     *[("hooks", value) for value in ({}, {"response": print}, {"response": [print]})],
-    *[("stream", value) for value in (False, 0)],
+    *[("stream", value) for value in (False, 0, True, 1)],
     *[("verify", value) for value in (True, False, "/ca.pem")],
     *[("cert", value) for value in ("/c.pem", ("/c.pem", "/k.pem"))],
 ]
@@ -143,7 +143,7 @@ NOT_PLAIN = [
     *[("allow_redirects", value) for value in (1, 0, "yes")],
     *[("proxies", value) for value in (Dict(), CaseInsensitiveDict())],
     *[("hooks", value) for value in (Dict(response=print), [print])],
-    ("stream", True),
+    ("stream", "yes"),
     *[("verify", value) for value in ("", 1, 0, Text("/ca.pem"))],
     *[("cert", value) for value in (["a", "b"], ("a",), ("a", None), (b"a", b"b"))],
 ]
@@ -199,7 +199,6 @@ ODD_ATTRIBUTES = [
     ("hooks", [print]),
     ("params", Dict()),
     ("params", {"a": iter("b")}),
-    ("stream", True),
     ("verify", None),
     ("verify", ""),
     ("cert", ["a"]),

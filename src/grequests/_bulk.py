@@ -154,6 +154,9 @@ class _OneSink:
         self._error = error
         self._hub.loop.run_callback(self._waiter.switch, None)
 
+    def is_awaited(self) -> bool:
+        return True
+
     def wait(self, call: Call) -> None:
         try:
             if not self._ended:

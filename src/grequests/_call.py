@@ -7,6 +7,7 @@ callbacks and ends with `request.response` or `request.exception` set and its si
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import re
 from time import monotonic
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import gevent
 from requests import PreparedRequest
 from requests.cookies import extract_cookies_to_jar
-from requests.exceptions import ContentDecodingError
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.hooks import dispatch_hook
 
 from . import _general, _stock
@@ -46,8 +47,12 @@ if TYPE_CHECKING:
 
     from requests.sessions import SessionRedirectMixin
 
+    from ._engine import BodyStream
+
 #: Headers that make a response more than its bytes.
 _CODED: Final = re.compile(rb"\ncontent-encoding:", re.IGNORECASE)
+_LEADS_ON: Final = re.compile(rb"\nlocation:", re.IGNORECASE)
+_RETRY_AFTER: Final = re.compile(rb"\nretry-after:", re.IGNORECASE)
 _SETS_COOKIE: Final = re.compile(rb"\nset-cookie2?:", re.IGNORECASE)
 #: Methods that may be sent twice when a kept-alive connection was dead (RFC 9110 section 9.2.2).
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -63,6 +68,7 @@ class Sink(Protocol):
     def done(self, call: Any) -> None: ...
     def again(self, call: Any, seconds: float) -> None: ...
     def interrupt(self, error: BaseException) -> None: ...
+    def is_awaited(self) -> bool: ...
 
 
 class Run(RunContext):
@@ -83,7 +89,7 @@ class Run(RunContext):
         self.sink: Sink
         #: Whether the stock functions were looked at since other greenlets last ran.
         self.looked = False
-        self.templates = Templates(self)
+        self.templates = Templates(self, stream=stream)
 
 
 class Call(Exchange):
@@ -170,7 +176,7 @@ class Call(Exchange):
         run = self.run
         if not run.looked:
             # Since the last look nobody else has run but the user's iterator.
-            if run.stream or run.overrides or not _untouched():
+            if run.overrides or not _untouched():
                 return False
             run.looked = True
         url = request.url
@@ -181,6 +187,8 @@ class Call(Exchange):
         if not kwargs and session is None and method == "GET":
             template = run.templates.plain
         else:
+            if run.stream and "stream" not in kwargs:
+                kwargs = {**kwargs, "stream": True}
             template = run.templates.find(method, session, kwargs)
         if template is None:
             return False
@@ -200,6 +208,7 @@ class Call(Exchange):
         self.read_timeout = options.read_timeout
         self.replayable = method in _IDEMPOTENT
         self.close_after = False
+        self.streamed = options.stream
         self.head_at = 0.0
         self._url = url
         self._target = target
@@ -255,6 +264,7 @@ class Call(Exchange):
         self.wire = ready.wire
         self.payload = payload = ready.payload
         self.close_after = ready.close_after
+        self.streamed = options.stream
         self.connect_timeout = options.connect_timeout
         self.read_timeout = options.read_timeout
         self.replayable = self.method in _IDEMPOTENT
@@ -309,23 +319,46 @@ class Call(Exchange):
 
     def _on_any_response(self, status: int, head: bytes, body: bytes) -> None:
         try:
-            response = self._build(status, head, body)
-            if self._retries is not NO_RETRIES:
-                again = after_status(
-                    self, response, self._target, self._retries, self._prepared_request
-                )
-                if again is not None:
-                    self._retry(*again)
-                    return
-            if self._prepared is not None and self._prepared.hooks.get("response"):
-                self._spawn(self._run_hooks, response, context=self._context)
-                return
-            if isinstance(self.payload, Source) and status in REDIRECTS:
-                self._spawn(self._run_settle, response, context=self._context)
-                return
-            self._settle(response, self._decode(response))
+            self._take(self._build(status, head, body))
         except Exception as error:  # noqa: BLE001 - it is this request's outcome
             self._fail(error)
+
+    def is_streamable(self, status: int, head: bytes) -> bool:
+        """Whether the body is the user's to read, and not ours on the way to another response."""
+        if self._prepared is not None and self._prepared.hooks.get("response"):
+            return True  # hooks come first, and what follows them runs in a greenlet
+        if self._options.allow_redirects and status in REDIRECTS and _LEADS_ON.search(head):
+            return False
+        after = _RETRY_AFTER.search(head) is not None
+        return self._retries is NO_RETRIES or not self._retries.is_retry(self.method, status, after)
+
+    def on_stream(self, status: int, head: bytes, stream: BodyStream) -> None:
+        try:
+            response = self._build(status, head, b"")
+            response.stream_from(stream)
+            self._take(response)
+        except Exception as error:  # noqa: BLE001 - it is this request's outcome
+            self._fail(error)
+
+    def is_stuck(self) -> bool:
+        return self.run.sink.is_awaited()
+
+    def _take(self, response: Response) -> None:
+        """A response is here: retry, run the hooks, or go on with it."""
+        if self._retries is not NO_RETRIES:
+            again = after_status(
+                self, response, self._target, self._retries, self._prepared_request
+            )
+            if again is not None:
+                self._retry(*again)
+                return
+        if self._prepared is not None and self._prepared.hooks.get("response"):
+            self._spawn(self._run_hooks, response, context=self._context)
+            return
+        if isinstance(self.payload, Source) and response.status_code in REDIRECTS:
+            self._spawn(self._run_settle, response, context=self._context)
+            return
+        self._settle(response, self._decode(response))
 
     def _build(self, status: int, head: bytes, body: bytes) -> Response:
         response = _new_response(Response)
@@ -346,6 +379,8 @@ class Call(Exchange):
 
     def _decode(self, response: Response) -> Exception | None:
         """Take the content codings off; the error if they are not what they should be."""
+        if response.is_streamed:
+            return None
         try:
             response._content = decode_body(response._head, response._content)  # type: ignore[arg-type]
         except ContentDecodingError as error:
@@ -529,6 +564,9 @@ class Call(Exchange):
         hooked = dispatch_hook(
             "response", self._prepared.hooks, response, **self._options.send_kwargs()
         )
+        if response.is_streamed and self._options.allow_redirects and hooked.is_redirect:
+            with contextlib.suppress(ChunkedEncodingError, ContentDecodingError, RuntimeError):
+                _ = hooked.content  # now, while `abort` still ends this greenlet
         self._greenlet = None
         self._settle(hooked, undecodable)
 

@@ -255,7 +255,7 @@ _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
     "allow_redirects": _is_one_of(bool),
     "proxies": _IS_MAPPING,
     "hooks": _IS_MAPPING,
-    "stream": lambda value: not value,
+    "stream": _is_one_of(bool, int),
     "verify": _is_verify,
     "cert": _is_cert,
 }
@@ -268,7 +268,7 @@ _PLAIN_SESSION: Final[dict[str, Callable[[Any], bool]]] = {
     "proxies": _is_one_of(dict),
     "hooks": _IS_MAPPING,
     "params": _is_params,
-    "stream": lambda value: not value,
+    "stream": lambda _: True,  # ours and the request's own are always said, and go before it
     "verify": _is_verify,
     "cert": _is_cert,
     "max_redirects": _is_one_of(int),

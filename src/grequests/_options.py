@@ -58,6 +58,7 @@ class Options:
         verify, cert, timeout, proxies: as Requests would hand them to an adapter.
         connect_timeout, read_timeout: seconds or None.
         allow_redirects: whether redirects are followed.
+        stream: whether the user reads the body.
         max_redirects: how many.
         retries: the adapter's `Retry`.
         adapter: the session's adapter, or None.
@@ -75,6 +76,7 @@ class Options:
         "read_timeout",
         "retries",
         "session",
+        "stream",
         "timeout",
         "trust_env",
         "verify",
@@ -93,6 +95,7 @@ class Options:
         self.trust_env = session is None or session.trust_env
         self.max_redirects = DEFAULT_REDIRECT_LIMIT if session is None else session.max_redirects
         self.allow_redirects: bool = kwargs.get("allow_redirects", True)
+        self.stream = bool(kwargs.get("stream"))
         self.timeout = timeout = kwargs.get("timeout")
         self.connect_timeout, self.read_timeout = (
             timeout if isinstance(timeout, tuple) else (timeout, timeout)
@@ -137,7 +140,7 @@ class Options:
             "verify": self.verify,
             "cert": self.cert,
             "proxies": self.proxies,
-            "stream": False,
+            "stream": self.stream,
         }
 
     def origin_of(self, scheme: str, host: str, port: int | None, proxy: str | None) -> Origin:

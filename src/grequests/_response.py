@@ -25,6 +25,7 @@ from ._decode import unfold
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._engine import BodyStream
     from ._options import Options
 
 T = TypeVar("T")
@@ -65,6 +66,18 @@ class Response(requests.Response):
     _source: tuple[Any, ...]
 
     _content_consumed = True
+    _stream: BodyStream | None = None
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the body is (or was) the user's to read."""
+        return self._stream is not None
+
+    def stream_from(self, stream: BodyStream) -> None:
+        """Leave the body to the user. Called by `Call`, before anybody else has the response."""
+        self._stream = stream
+        self._content = False
+        self._content_consumed = False
 
     @lazy
     def headers(self) -> CaseInsensitiveDict[str]:
@@ -108,6 +121,8 @@ class Response(requests.Response):
 
     @lazy
     def raw(self) -> HTTPResponse:
+        if self._stream is not None:
+            return build_streamed_raw(self._head, self._source, self._stream)
         return build_raw(self._head, self._source)
 
     @lazy
@@ -131,11 +146,17 @@ class Response(requests.Response):
             self.history = history
 
     def close(self) -> None:
-        """Nothing to release: the body is here and the connection was returned with it."""
-        if "raw" in self.__dict__ and self.raw is not None:
+        """Release the connection, if the body was not read to its end.
+
+        Without `stream=True` there is nothing to release: the body is here and the connection was
+        returned with it.
+        """
+        if self._stream is not None or ("raw" in self.__dict__ and self.raw is not None):
             super().close()
 
     def __getstate__(self) -> dict[str, Any]:
+        if not self._content_consumed:
+            _ = self.content
         return {name: getattr(self, name, None) for name in self.__attrs__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -177,26 +198,46 @@ def parse_headers(head: bytes) -> OrderedDict[str, tuple[str, str]]:
     return store
 
 
-class _MemorySocket:
-    """Where http.client reads a response that is here already."""
+class _FileSocket:
+    """What http.client takes for a socket, and reads a response from."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._file = file
 
-    def makefile(self, _mode: str) -> io.BytesIO:
-        return io.BytesIO(self._data)
+    def makefile(self, _mode: str) -> io.BufferedIOBase:
+        return self._file
 
 
 def build_raw(head: bytes, source: tuple[Any, ...]) -> HTTPResponse:
     """The urllib3 response under a Requests response whose body has been read."""
-    _, method, options, target, origin, _ = source
-    original = http.client.HTTPResponse(
-        _MemorySocket(head + b"\r\n\r\n"),  # type: ignore[arg-type]
-        method=method,
-    )
-    original.begin()
+    original = _begin(io.BytesIO(head + b"\r\n\r\n"), source)
     original.close()
-    raw = HTTPResponse(
+    raw = _wrap(original, source)
+    if raw.length_remaining:
+        raw.length_remaining = 0
+    return raw
+
+
+def build_streamed_raw(head: bytes, source: tuple[Any, ...], stream: BodyStream) -> HTTPResponse:
+    """The urllib3 response under a Requests response whose body is still to be read."""
+    connection = stream.connection
+    stream.put_back(head + b"\r\n\r\n")
+    original = _begin(io.BufferedReader(stream), source)
+    raw = _wrap(original, source)
+    if connection is not None and not original.isclosed():
+        raw._connection = _StreamedConnection(connection)  # type: ignore[assignment]
+    return raw
+
+
+def _begin(file: Any, source: tuple[Any, ...]) -> http.client.HTTPResponse:
+    original = http.client.HTTPResponse(_FileSocket(file), method=source[1])  # type: ignore[arg-type]
+    original.begin()
+    return original
+
+
+def _wrap(original: http.client.HTTPResponse, source: tuple[Any, ...]) -> HTTPResponse:
+    _, method, options, target, origin, _ = source
+    return HTTPResponse(
         body=original,
         headers=HTTPHeaderDict((name, unfold(value)) for name, value in original.msg.items()),
         status=original.status,
@@ -211,9 +252,6 @@ def build_raw(head: bytes, source: tuple[Any, ...]) -> HTTPResponse:
         request_method=method,
         request_url=target,
     )
-    if raw.length_remaining:
-        raw.length_remaining = 0
-    return raw
 
 
 class PoolView:
@@ -247,6 +285,9 @@ class PoolView:
         """Close the idle connections. The next request opens a new one."""
         self._origin.close_idle()
 
+    def _put_conn(self, _connection: Any) -> None:
+        """What urllib3 calls when a streamed response has been read: the connection is back."""
+
 
 class _QueueView:
     def __init__(self, origin: Any) -> None:
@@ -254,6 +295,31 @@ class _QueueView:
 
     def qsize(self) -> int:
         return len(self.queue)
+
+
+class _StreamedConnection:
+    """The connection of a response that is being read, as urllib3 shows it (`raw.connection`)."""
+
+    def __init__(self, connection: Any) -> None:
+        self.sock = _SocketView(connection)
+        self.host: str = connection.origin.host
+        self.port: int = connection.origin.port
+
+    def close(self) -> None:
+        """Closing the response is what closes it."""
+
+
+class _SocketView:
+    """What can be asked of a connected socket: `getpeername`, `fileno`, `getpeercert`, ..."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        for each in self._connection.sockets():
+            if hasattr(each, name):
+                return getattr(each, name)
+        raise AttributeError(name)
 
 
 class _ConnectionView:

@@ -202,6 +202,10 @@ class Scheduler:
         self._drop_unread()
         self._wake_reader()
 
+    def is_awaited(self) -> bool:
+        """Whether the reader has read everything, and waits for more."""
+        return self._reader is not None and not self._finished
+
     def _readmit(self, job: Job) -> None:
         self._delayed.pop(job).close()
         self._queue(job)

@@ -131,11 +131,11 @@ class Templates:
 
     __slots__ = ("_context", "_known", "plain")
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, context: RunContext, *, stream: bool) -> None:
         self._context = context
         self._known: dict[Any, Template | None] = {}
         #: For GET without session and keywords.
-        self.plain = self._make("GET", None, {})
+        self.plain = self._make("GET", None, {"stream": True} if stream else {})
 
     def find(
         self, method: Any, session: Session | None, kwargs: Mapping[str, Any]

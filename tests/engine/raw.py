@@ -205,7 +205,7 @@ class Asked(Exchange):
         self.connect_timeout = connect_timeout
         self.read_timeout = read_timeout
         self.replayable = method != "POST" if replayable is None else replayable
-        self.close_after = False
+        self.close_after = self.streamed = False
         self.connection = None
         self.head_at = 0.0
         self.outcomes: list[Any] = []

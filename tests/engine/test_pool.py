@@ -28,7 +28,7 @@ def engine() -> Iterator[Engine]:
     yield made
     made.close()
     eventually(lambda: budget.taken == 0, "all descriptors to come back")
-    assert made.statistics() == type(made.statistics())(made.opened, 0, 0, 0, 0, 0, 0)
+    assert made.statistics() == type(made.statistics())(made.opened, 0, 0, 0, 0, 0, 0, 0)
 
 
 def limited(engine: Engine, limit: int) -> None:

@@ -11,11 +11,13 @@ from ._failure import Failure, Phase
 from ._mend import ConflictingLengths, MalformedResponse
 from ._pool import Origin, OriginKey
 from ._protocol import ResponseReader
+from ._stream import BodyStream
 from ._tls import EncryptedKeyError, TLSIdentity, identity
 from ._upload import Body, Upload
 
 __all__ = [
     "Body",
+    "BodyStream",
     "ConflictingLengths",
     "EncryptedKeyError",
     "Engine",

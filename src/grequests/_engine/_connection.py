@@ -18,6 +18,7 @@ from gevent.monkey import get_original
 from ._deadlines import NEVER
 from ._failure import Failure, Phase
 from ._protocol import ResponseReader
+from ._stream import BodyStream, HeadIsThere, StreamReader
 from ._upload import Upload
 from ._watchers import close_watcher
 
@@ -117,9 +118,7 @@ class Connection:
         poller = _make_poll()
         poller.register(sock.fileno(), READ)
         self._poll: Callable[[int], list[Any]] = poller.poll
-        self._watcher = origin.engine.loop.io(sock.fileno(), READ)
-        self._watcher.ref = False
-        self._watcher.start(self._on_readable)
+        self._listen()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self.exchange else "idle"
@@ -155,6 +154,9 @@ class Connection:
         """Send a request on this idle connection."""
         self.exchange = exchange
         exchange.connection = self
+        if exchange.streamed:
+            last = isinstance(self.reader, _LastReader)
+            self.reader = StreamReader(exchange.is_streamable, last=last)
         self.reader.expect(exchange.method)
         self._watcher.ref = True
         timeout = exchange.read_timeout
@@ -218,6 +220,12 @@ class Connection:
         phase = Phase.HEAD_TIMEOUT if self.reader.head is None else Phase.BODY_TIMEOUT
         self._fail(Failure(phase, TimeoutError("timed out"), sent=True))
 
+    def _listen(self) -> None:
+        """Have the hub say when there is something to read."""
+        self._watcher = self.origin.engine.loop.io(self._sock.fileno(), READ)
+        self._watcher.ref = False
+        self._watcher.start(self._on_readable)
+
     # Sending, for the upload
 
     def channel(self) -> tuple[Callable[[Any], int], Callable[[Any], bytes] | None]:
@@ -250,7 +258,10 @@ class Connection:
         if upload.answered:
             if not self.is_silent():
                 exchange.close_after = True
-            self._finish(exchange, self.reader)
+            if exchange.streamed:
+                self._hand_over()
+            else:
+                self._finish(exchange, self.reader)
         elif exchange.read_timeout is not None:
             self.origin.engine.deadlines.watch(self, monotonic() + exchange.read_timeout)
         else:
@@ -328,6 +339,9 @@ class Connection:
             self._on_error(error)
 
     def _on_error(self, error: Exception) -> None:
+        if isinstance(error, HeadIsThere):
+            self._hand_over()
+            return
         if isinstance(error, BlockingIOError):
             return  # another callback of this turn of the loop has read what was there
         if isinstance(error, ConnectionError) and self._upload is not None:
@@ -392,6 +406,72 @@ class Connection:
         exchange = self.exchange
         if exchange is not None and exchange.read_timeout is not None:
             self.deadline = monotonic() + exchange.read_timeout
+
+    # Streaming: somebody else reads the body
+
+    def _hand_over(self) -> None:
+        """The head is there: end the exchange, and let go of the connection or be read from."""
+        exchange, reader = self.exchange, self.reader
+        assert exchange is not None
+        assert isinstance(reader, StreamReader)
+        if not exchange.head_at:
+            exchange.head_at = monotonic()
+        head: bytes = reader.head  # type: ignore[assignment]
+        if self._upload is not None and self._upload.defers(head):
+            return
+        exchange.connection = None
+        self.exchange = None
+        self.reader = ResponseReader()
+        self.served += 1
+        stream = BodyStream(reader.take_raw())
+        if exchange.close_after:
+            reader.spend()
+        if not reader.complete:
+            self._detach()
+            stream.attach(self, reader, exchange.read_timeout)
+        elif reader.is_last:
+            self.close()
+        else:
+            self._watcher.ref = False
+            self.origin.on_idle(self, monotonic())
+        try:
+            exchange.on_stream(reader.status, head, stream)
+        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+            exchange.on_failure(Failure(Phase.BODY, error, sent=True))
+
+    def _detach(self) -> None:
+        """Leave the hub: from now on the connection is read from in any thread."""
+        close_watcher(self._watcher)
+        self.origin.engine.deadlines.forget(self)
+        self.origin.on_detached(self)
+
+    def sockets(self) -> tuple[Any, ...]:
+        """What can be asked about the connection: its socket, and TLS if there is any."""
+        return (self._sock,)
+
+    def pull(self, size: int) -> bytes:
+        """What has arrived on a detached connection; nothing at its end.
+
+        Raises:
+            BlockingIOError: nothing has.
+            OSError: the connection broke.
+        """
+        return self._receive(size)
+
+    def leave(self, *, reusable: bool) -> None:
+        """The reader of a detached connection is done with it. To be called in any thread, once."""
+        if self.closed:
+            return
+        if not self.origin.engine.is_here():
+            # Its hub is another thread's, or gone: nothing of that may be touched from here.
+            self.closed = True
+            self._sock.close()
+            self.origin.engine.forget_detached(self)
+        elif reusable:
+            self._listen()
+            self.origin.on_attached(self)
+        else:
+            self.close()
 
     # Failing
 
@@ -489,6 +569,22 @@ class TLSConnection(Connection):
         else:
             self._reply_in_tls()
             self._go_on(exchange)
+
+    def sockets(self) -> tuple[Any, ...]:
+        """As `Connection.sockets`."""
+        return (self._sock, self._tls.details)
+
+    def pull(self, size: int) -> bytes:
+        """As `Connection.pull`, deciphered."""
+        tls = self._tls
+        data = b""
+        while not data and not tls.closed:
+            wire = self._receive(max(size, CHUNK))
+            if not wire:
+                break
+            data = tls.decrypt(wire)
+            self._reply_in_tls()
+        return data
 
     def _reply_in_tls(self) -> None:
         """Send what TLS itself has to say: new keys, a certificate asked for late."""

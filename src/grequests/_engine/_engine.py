@@ -8,6 +8,7 @@ something, survives from one run to the next so that connections are used again,
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 import time
@@ -20,11 +21,13 @@ from gevent.monkey import get_original
 
 from ._budget import BUDGET, Budget
 from ._deadlines import Deadlines
+from ._failure import Failure, Phase
 from ._pool import Origin, OriginKey
 from ._resolve import Resolver
 from ._watchers import close_watcher
 
 if TYPE_CHECKING:
+    from ._connection import Connection
     from ._exchange import Exchange
 
 #: Seconds after which a starved engine that holds nothing itself looks again.
@@ -45,6 +48,7 @@ class EngineStatistics:
         waiting: requests that wait for a connection.
         starved: those of them that wait for a descriptor.
         origins: identities with a connection.
+        streaming: connections, not counted above, whose response is being read by the user.
     """
 
     opened: int
@@ -54,6 +58,7 @@ class EngineStatistics:
     waiting: int
     starved: int
     origins: int
+    streaming: int
 
 
 class Engine:
@@ -71,6 +76,8 @@ class Engine:
         # must never be two for one key, or one of them would be out of reach.
         self._all: WeakValueDictionary[OriginKey, Origin] = WeakValueDictionary()
         self.starved: dict[Exchange, Origin] = {}
+        #: Connections that others read responses from. They outlive the engine.
+        self.detached: set[Connection] = set()
         self.opened = 0
         self._tickets: dict[OriginKey, Any] = {}
         self._retry: Any = None
@@ -132,6 +139,7 @@ class Engine:
             waiting=sum(len(origin.waiting) for origin in origins),
             starved=len(self.starved),
             origins=len(self.origins),
+            streaming=len(self.detached),
         )
 
     def capacity(self) -> int:
@@ -157,13 +165,27 @@ class Engine:
         """Have an exchange wait for a descriptor."""
         self.origins[origin.key] = origin
         self.starved[exchange] = origin
-        self._keep_trying()
+        self.keep_trying()
 
-    def _keep_trying(self) -> None:
+    def keep_trying(self) -> None:
+        """Look after the starved from time to time, if no connection's end will tell when."""
         if self._retry is None and not self.has_others(None):
-            # All descriptors are in other threads' hands: nothing of ours will wake us.
+            # All descriptors are in others' hands: nothing of ours will wake us.
             self._retry = self.loop.timer(_RETRY, _RETRY)
-            self._retry.start(self._feed_starved)
+            self._retry.start(self._try_again)
+
+    def _try_again(self) -> None:
+        self._feed_starved()
+        if self.detached and not self.has_others(None):
+            self._fail_stuck()
+
+    def _fail_stuck(self) -> None:
+        """Who reads streamed responses waits for others to end, which wait for a descriptor."""
+        for exchange, origin in list(self.starved.items()):
+            if exchange.is_stuck():
+                origin.withdraw(exchange)
+                cause = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                exchange.on_failure(Failure(Phase.CONNECT, cause))
 
     def relieve(self) -> None:
         """A connection is idle or closed while others starve: see to them, in a callback."""
@@ -196,7 +218,7 @@ class Engine:
             if exchange in origin.waiting:
                 origin.grow(exchange)
         if self.starved:
-            self._keep_trying()
+            self.keep_trying()
         else:
             self._stop_retrying()
 
@@ -222,6 +244,19 @@ class Engine:
         self.budget = Budget.__new__(Budget)  # on_closed gives back to a budget that is nobody's
         Budget.__init__(self.budget)
         self.close()
+        for connection in list(self.detached):
+            connection.leave(reusable=False)
+
+    # Connections that are read from elsewhere
+
+    def is_here(self) -> bool:
+        """Whether this is the engine's thread, and its hub is alive."""
+        return self.pid == os.getpid() and gevent.hub._get_hub() is self.hub  # type: ignore[attr-defined]
+
+    def forget_detached(self, connection: Connection) -> None:
+        """A detached connection was closed in another thread. Safe to call in any."""
+        self.detached.discard(connection)
+        self.budget.give()
 
 
 _engines: list[Engine] = []

@@ -1,8 +1,8 @@
 """One request on the wire and what comes of it: the engine's side of a call.
 
-Whoever wants something sent subclasses `Exchange`, fills in the request and implements the two
+Whoever wants something sent subclasses `Exchange`, fills in the request and implements the
 methods that end it. Exactly one of them is called, once, in a hub callback or in a connecting
-greenlet; neither may block.
+greenlet; none may block.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._failure import Failure
     from ._pool import Origin
     from ._upload import Body
+    from ._stream import BodyStream
 
 
 class Exchange:
@@ -29,6 +30,8 @@ class Exchange:
         read_timeout: seconds without a byte, or None.
         replayable: whether it may be sent once more if a kept-alive connection turns out dead.
         close_after: whether the request asked for the connection to be closed.
+        streamed: whether the body is to be read by whoever gets the response: `is_streamable` and
+            `on_stream` are called, and `on_response` is not.
         connection: what it is being sent on, while it is.
         head_at: when the head of the response was there, in seconds of `time.monotonic`.
     """
@@ -42,6 +45,7 @@ class Exchange:
         "origin",
         "read_timeout",
         "replayable",
+        "streamed",
         "wire",
     )
 
@@ -55,6 +59,7 @@ class Exchange:
     read_timeout: float | None
     replayable: bool
     close_after: bool
+    streamed: bool
     connection: Connection | None
     head_at: float
 
@@ -77,6 +82,24 @@ class Exchange:
             Whether to send it. If not, it has ended, and neither of the other two is called.
         """
         return True
+
+    def is_streamable(self, status: int, head: bytes) -> bool:
+        """Whether the response is handed over now, or once it is whole."""
+        raise NotImplementedError
+
+    def on_stream(self, status: int, head: bytes, stream: BodyStream) -> None:
+        """The head is there, and what is behind it can be read from the stream.
+
+        If `is_streamable` said no, all of it can be read without waiting.
+        """
+        raise NotImplementedError
+
+    def is_stuck(self) -> bool:
+        """Whether whoever could free a descriptor waits for this exchange to end.
+
+        Asked while all descriptors are held by responses that are being streamed.
+        """
+        return False
 
     def on_failure(self, failure: Failure) -> None:
         """There will be no response."""

@@ -188,9 +188,25 @@ class Origin:
             self.idle.remove(connection)
         connection.close()
 
+    def on_detached(self, connection: Connection) -> None:
+        """A connection is read from by somebody else, in a thread of their choice."""
+        self.connections.discard(connection)
+        self.engine.detached.add(connection)
+        self._retire()
+        if self.engine.starved:
+            self.engine.keep_trying()
+
+    def on_attached(self, connection: Connection) -> None:
+        """A detached connection is back, and idle."""
+        self.engine.detached.discard(connection)
+        self.engine.origins[self.key] = self
+        self.connections.add(connection)
+        self.on_idle(connection, monotonic())
+
     def on_closed(self, connection: Connection) -> None:
         """A connection is closed, whoever closed it."""
         self.connections.discard(connection)
+        self.engine.detached.discard(connection)
         self.engine.give_descriptor()
         self._retire()
 

@@ -304,8 +304,10 @@ class ResponseReader:
             if len(data) < 6:  # noqa: PLR2004
                 return data.endswith(b"0\r\n\r\n")
             return data.endswith(b"\r\n\r\n") and data[-5:-4] != b"\n"
-        size = sum(map(len, self._chunks))
-        return self._received == len(self.head or b"") + 4 + size
+        return self._received == len(self.head or b"") + 4 + self._body_size()
+
+    def _body_size(self) -> int:
+        return sum(map(len, self._chunks))
 
     def _collect_head(self, data: bytes) -> bytes:
         """The head did not come in one piece, or interim responses stand before it.
@@ -437,7 +439,7 @@ class ResponseReader:
         self._parser = HttpResponseParser(_HeadSink(self) if self._is_head else _MendedSink(self))
         # Control characters in values, which http.client takes as well.
         self._parser.set_dangerous_leniencies(lenient_headers=True)
-        self.feed(framed + _BLANK_LINE + data[match.end() :])
+        ResponseReader.feed(self, framed + _BLANK_LINE + data[match.end() :])
         self.reusable = False
         if self.head is not None:
             self._received += len(shown) - len(self.head)

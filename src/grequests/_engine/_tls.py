@@ -192,6 +192,11 @@ class TLSSession:
         """What a later connection to the same host can be resumed with."""
         return self._object.session
 
+    @property
+    def details(self) -> ssl.SSLObject:
+        """What can be asked for certificates, version and cipher."""
+        return self._object
+
     def handshake(self) -> bool:
         """Take the next step.
 
