@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ._connection import Connection
     from ._failure import Failure
     from ._pool import Origin
-    from ._upload import Body
     from ._stream import BodyStream
+    from ._upload import Body
 
 
 class Exchange:
