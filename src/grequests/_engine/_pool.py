@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 #: more; whoever sends just as the other side closes has to send twice.
 IDLE_SECONDS: Final = 4.0
 
+#: Seconds after its last response in which a connection may carry a request that must not be sent
+#: twice. If a server closes as such a request comes, nobody knows whether it was heard (RFC 9110
+#: section 9.2.2: do not guess). A connection of its own cannot meet with that, and Requests gives
+#: one to each request without a session. Servers keep connections for 2 s (gunicorn), 5 or more. A
+#: run of such requests goes on with the connections it has; the first one after a pause pays for a
+#: new one: some 150 us of CPU and a round trip, or three with TLS.
+FRESH_SECONDS: Final = 1.0
+
 #: Exchanges after which a connection makes room if another origin cannot have one.
 TURN: Final = 64
 
@@ -115,7 +123,7 @@ class Origin:
     def dispatch(self, exchange: Exchange) -> None:
         """Send on an idle connection, or have one made."""
         idle = self.idle
-        while idle:
+        while idle and (exchange.replayable or _is_fresh(idle[-1])):
             connection = idle.pop()
             if connection.is_silent():
                 connection.start(exchange)
@@ -301,6 +309,11 @@ class Origin:
             failure = error if isinstance(error, Failure) else Failure(Phase.CONNECT, error)
             exchange.on_failure(failure)
         self._retire()
+
+
+def _is_fresh(connection: Connection) -> bool:
+    """Whether a connection became idle a moment ago. The last of a list is the freshest."""
+    return connection.deadline - monotonic() > IDLE_SECONDS - FRESH_SECONDS
 
 
 def _is_exhaustion(error: BaseException) -> bool:
