@@ -377,7 +377,7 @@ class Connection:
         try:
             self._on_end()
         except Exception as error:  # noqa: BLE001 - it is this exchange's outcome
-            self._fail(Failure(self._phase(), error, sent=True))
+            self._on_error(error)
 
     def _finish(self, exchange: Exchange, reader: ResponseReader) -> None:
         """The response is whole: hand over this connection, then the response."""
