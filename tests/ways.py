@@ -58,6 +58,9 @@ class Ways:
             general = self.outcome(ours(make, "general"))
         assert_same(general, theirs)
         free = self.outcome(ours(make, lane))
+        if free["error"] and theirs["error"] and theirs["error"]["request"] is None:
+            # Faults in a body: Requests does not say whose they are, we do.
+            free["error"]["request"] = None
         assert_same(free, theirs)
         return theirs
 
@@ -106,7 +109,7 @@ def ours(make: Make, lane: str | None) -> Callable[[], requests.Response]:
                 request.send()
         if session is not None:
             session.close()
-        assert lane is None or took[:1] == (["general"] if lane == "general" else []), took
+        assert lane is None or ("general" in took) is (lane == "general"), took
         if request.response is None:
             raise request.exception
         return request.response

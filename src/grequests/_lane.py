@@ -40,8 +40,9 @@ _ADAPTER_ATTRIBUTES: Final = frozenset(vars(HTTPAdapter()))
 _POOL_KEYWORDS: Final = frozenset({"maxsize", "block"})
 #: Headers that change how a message is framed or what happens on the connection.
 FRAMING: Final = frozenset({"content-length", "transfer-encoding", "upgrade", "te", "trailer"})
+_LABEL: Final = r"\w[\w\-]{0,62}"
 _PROXY: Final = re.compile(
-    r"(?:http://)?(?:[^@/?#\s]*@)?(?:[\w.\-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?",
+    rf"(?:http://)?(?:[^@/?#\s]*@)?(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?/?",
     re.ASCII | re.IGNORECASE,
 )
 _MAX_PORT: Final = 65535

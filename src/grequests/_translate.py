@@ -54,7 +54,13 @@ def pool_of(origin: Origin) -> HTTPConnectionPool:
 
 def _connection_of(origin: Origin) -> HTTPConnection:
     cls = HTTPSConnection if origin.key.scheme == "https" else HTTPConnection
-    return cls(origin.peer_host, origin.peer_port)
+    return cls(_peer_of(origin), origin.peer_port)
+
+
+def _peer_of(origin: Origin) -> str:
+    """The host that is connected to; for tunnels urllib3 leaves the brackets of an address."""
+    host = origin.peer_host
+    return f"[{host}]" if origin.tunnel and ":" in host else host
 
 
 class Fault:
@@ -92,7 +98,7 @@ class Fault:
 
     def _name(self) -> Exception:
         return NameResolutionError(
-            self.origin.peer_host,
+            _peer_of(self.origin),
             _connection_of(self.origin),
             self.failure.cause,  # type: ignore[arg-type]
         )
@@ -106,7 +112,7 @@ class Fault:
     def _connect_timeout(self) -> Exception:
         return ConnectTimeoutError(
             _connection_of(self.origin),
-            f"Connection to {self.origin.peer_host} timed out. "
+            f"Connection to {_peer_of(self.origin)} timed out. "
             f"(connect timeout={self.connect_timeout})",
         )
 

@@ -246,10 +246,8 @@ def test_connect_is_asked_for_as_the_standard_library_does(ca_file: str, host: s
         (b"HTTP/1.1 abc\r\n\r\n", ""),
         (b"\r\n\r\n", ""),
         (b"", "closed connection without response"),
-        (b"HTTP/1.1 200 OK\r\n", "in the middle of its reply"),
-        (b"HTTP/1.1 200 OK\r\n\r\nmore", "more than its reply"),
-        (b"HTTP/1.1 200 OK\r\n\r\n" + answer(), "more than its reply"),
-        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000, "too long"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000, "when reading header line"),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 2000, "headers"),
     ],
 )
 def test_a_tunnel_that_fails(engine: Engine, ca_file: str, reply: bytes, words: str) -> None:
@@ -258,6 +256,14 @@ def test_a_tunnel_that_fails(engine: Engine, ca_file: str, reply: bytes, words: 
     assert failure.phase is Phase.TUNNEL
     assert failure.proxy
     assert words in str(failure.cause)
+
+
+@pytest.mark.parametrize("more", [b"", b"\r\n", b"\r\nmore", b"\r\n" + answer()])
+def test_a_tunnel_that_ends_or_speaks_first(engine: Engine, ca_file: str, more: bytes) -> None:
+    """As to http.client, a reply may end with the stream, and what follows it is lost."""
+    with RawServer(Proxy(b"HTTP/1.1 200 OK\r\n" + more)) as server:
+        failure = Asked(tunnel(server, ca_file)).send().failure
+    assert failure.phase is Phase.TLS
 
 
 def test_a_proxy_that_says_nothing(engine: Engine, ca_file: str) -> None:

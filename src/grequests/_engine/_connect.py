@@ -14,7 +14,8 @@ import os
 import ssl
 import sys
 import time
-from http.client import BadStatusLine, HTTPException
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse, LineTooLong, _read_headers  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -26,6 +27,8 @@ from ._tls import TLSSession
 from ._tls import context as tls_context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._pool import Origin
     from ._resolve import Address, Resolver
 
@@ -33,8 +36,11 @@ READ: Final = 1
 WRITE: Final = 2
 #: Seconds before the next address is tried beside the last (RFC 8305 section 5).
 ATTEMPT_DELAY: Final = 0.25
-#: The reply to CONNECT, in bytes.
-MAX_REPLY: Final = 65536
+#: The longest line of a reply to CONNECT, as `http.client` has it.
+MAX_LINE: Final = 65536
+#: Header lines of a reply to CONNECT: a proxy could send them for ever.
+MAX_LINES: Final = 1000
+_LAST_LINES: Final = frozenset({b"\r\n", b"\n", b""})
 
 _IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK})
 #: `http.client` spoke HTTP/1.0 to proxies, without a Host, until Python 3.12.
@@ -202,29 +208,18 @@ class Connector:
             raise Failure(Phase.TUNNEL, error, proxy=True) from None
 
     def _read_reply(self) -> None:
-        reply = b""
-        # One byte at a time at the end would be the only way not to read past the reply; TLS
-        # servers speak second, so that a well-behaved tunnel is silent here.
-        while b"\r\n\r\n" not in reply and b"\n\n" not in reply:
-            piece = self._receive()
-            if not piece:
-                cut = "in the middle of its reply" if reply else "without response"
-                msg = f"Remote end closed connection {cut}"
-                raise ConnectionResetError(msg)
-            reply += piece
-            if len(reply) > MAX_REPLY:
-                msg = "Tunnel connection failed: the proxy's reply is too long"
-                raise OSError(msg)
-        version, _, rest = reply.split(b"\n", 1)[0].decode("latin-1").partition(" ")
-        code, _, reason = rest.strip().partition(" ")
-        if not version.startswith("HTTP/") or not code.isdigit():
-            raise BadStatusLine(reply.split(b"\r\n", 1)[0][:200].decode("latin-1"))
-        if code != "200":
-            msg = f"Tunnel connection failed: {code} {reason.strip()}"
-            raise OSError(msg)
-        if not reply.endswith((b"\r\n\r\n", b"\n\n")):
-            msg = "Tunnel connection failed: the proxy sent more than its reply"
-            raise OSError(msg)
+        """Read the answer to CONNECT as `http.client` does, by its own code where it has some.
+
+        What comes behind it in the same packet is dropped, as there: a server of TLS speaks second.
+        """
+        lines = _Lines(self._receive)
+        _, code, reason = HTTPResponse(lines, method="GET")._read_status()  # type: ignore[arg-type, attr-defined]
+        if _MODERN_CONNECT:
+            _read_headers(lines)
+        else:
+            _check_tunnel(code, reason)
+            lines.skip_headers()
+        _check_tunnel(code, reason)
 
     # TLS
 
@@ -285,6 +280,53 @@ class Connector:
                 return self.sock.recv(65536)
             except BlockingIOError:
                 self._wait(self.sock, READ)
+
+
+class _Lines:
+    """What a socket says, line by line, for `http.client`."""
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self._buffer = b""
+
+    def makefile(self, _mode: str) -> _Lines:
+        """Be the file of a socket as well."""
+        return self
+
+    def readline(self, limit: int) -> bytes:
+        """The next line with its end, or as much of it as there is up to the limit."""
+        while b"\n" not in self._buffer and len(self._buffer) < limit:
+            piece = self._receive()
+            if not piece:
+                break
+            self._buffer += piece
+        end = min(self._buffer.find(b"\n") + 1 or limit, limit)
+        line, self._buffer = self._buffer[:end], self._buffer[end:]
+        return line
+
+    def skip_headers(self) -> None:
+        """Read up to the blank line, or the end; `http.client` takes any number of lines."""
+        for _ in range(MAX_LINES):
+            line = self.readline(MAX_LINE + 1)
+            if len(line) > MAX_LINE:
+                msg = "header line"
+                raise LineTooLong(msg)
+            if line in _LAST_LINES:
+                return
+        msg = f"got more than {MAX_LINES} headers"
+        raise HTTPException(msg)
+
+    def close(self) -> None:
+        """The socket is closed by whoever opened it."""
+
+    def flush(self) -> None:
+        """Nothing to write."""
+
+
+def _check_tunnel(code: int, reason: str) -> None:
+    if code != HTTPStatus.OK:
+        msg = f"Tunnel connection failed: {code} {reason.strip()}"
+        raise OSError(msg)
 
 
 def connect_request(origin: Origin) -> bytes:
