@@ -28,14 +28,14 @@ def server():
         yield one
 
 
-@pytest.fixture
-def compare(server):
+@pytest.fixture(params=[False, True], ids=["", "stream"])
+def compare(server, request):
     """Sends a request by plain Requests and in the fast lane; all there is to see must be equal."""
     lanes = Lanes(server)
 
     def compare(data: bytes, method: str = "GET", session: Any = None) -> Any:
         server.default = Answer(data, close=True)
-        outcome = lanes.compare(lambda: (session, method, "http://example.test/", {}))
+        outcome = lanes.compare(lambda: (session, method, "http://example.test/", {"stream": request.param}))
         assert outcome is not None, "the fast lane took it"
         return outcome
 
