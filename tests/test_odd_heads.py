@@ -35,7 +35,9 @@ def compare(server, request):
 
     def compare(data: bytes, method: str = "GET", session: Any = None) -> Any:
         server.default = Answer(data, close=True)
-        outcome = lanes.compare(lambda: (session, method, "http://example.test/", {"stream": request.param}))
+        outcome = lanes.compare(
+            lambda: (session, method, "http://example.test/", {"stream": request.param})
+        )
         assert outcome is not None, "the fast lane took it"
         return outcome
 

@@ -6,6 +6,7 @@ import io
 import tracemalloc
 from http.client import (
     BadStatusLine,
+    UnknownProtocol,
     HTTPException,
     HTTPResponse,
     IncompleteRead,
@@ -339,7 +340,7 @@ def test_a_chunk_that_is_none_is_refused(coded: bytes) -> None:
         b"garbage\r\n\r\n",
         b"<html>HTTP/0.9 would be this</html>",
         b"HTTP/0.9 200 OK\r\n\r\nhi",
-        b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/2.0 twohundred\r\nContent-Length: 2\r\n\r\nhi",
         b"http/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
         b"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\nhi",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -349,6 +350,12 @@ def test_a_chunk_that_is_none_is_refused(coded: bytes) -> None:
 )
 def test_what_does_not_begin_as_http_1_has_a_bad_status_line(data: bytes) -> None:
     assert read(data)[0] is BadStatusLine
+
+
+@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/9.9", "HTTP/", "HTTP/3"])
+def test_another_version_of_http_is_an_unknown_protocol(version: str) -> None:
+    data = f"{version} 200 OK\r\nContent-Length: 2\r\n\r\nhi".encode()
+    assert read(data)[0] is UnknownProtocol
 
 
 @pytest.mark.parametrize(

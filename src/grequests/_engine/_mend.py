@@ -9,7 +9,7 @@ cuts ends there.  Knows bytes only.
 from __future__ import annotations
 
 import re
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, UnknownProtocol
 from typing import Final
 
 _LINE_END: Final = re.compile(rb"\r?\n")
@@ -19,6 +19,10 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r|\Z)
 _CODING: Final = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r|\Z)", re.IGNORECASE)
 #: As `email.feedparser` has it; what is not one ends the header lines.
 _HEADER_OR_FOLD: Final = re.compile(rb"[!-9;-~]*:|[\t ]")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: |\r?\n|\Z)")
+#: What `http.client` takes, `int()` and all.
+_STATUSES: Final = range(100, 1000)
+_VERSIONS: Final = ("HTTP/1.", "HTTP/0.9")
 
 
 class MalformedResponse(HTTPException):
@@ -66,3 +70,24 @@ def ended_head(cut: bytes) -> bytes:
     if last and (not newline or _HEADER_OR_FOLD.match(last)):
         return whole + newline + last + b"\r\n\r\n"
     return whole + newline + b"\r\n"
+
+
+def refused_status(data: bytes) -> HTTPException:
+    """What `http.client` says of a status line that neither it nor we take.
+
+    Of one that it would take, such as of HTTP/0.9, this is what we say.
+    """
+    line = data[: data.find(b"\n") + 1 or None][:200].decode("latin-1")
+    version, status, _ = [*line.split(None, 2), "", "", ""][:3]
+    try:
+        is_status = version.startswith("HTTP/") and int(status) in _STATUSES
+    except ValueError:
+        is_status = False
+    if is_status and not version.startswith(_VERSIONS):
+        return UnknownProtocol(version)
+    return BadStatusLine(line)
+
+
+def is_status_line(head: bytes) -> bool:
+    """Whether the fault of a head is not in its first line."""
+    return _STATUS_LINE.match(head) is not None

@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import re
 from http.client import (
-    BadStatusLine,
     HTTPException,
     IncompleteRead,
     LineTooLong,
@@ -31,7 +30,14 @@ from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from ._mend import MalformedResponse, ended_head, framed_head, shown_head
+from ._mend import (
+    MalformedResponse,
+    ended_head,
+    framed_head,
+    is_status_line,
+    refused_status,
+    shown_head,
+)
 
 #: The whole head of a response, in bytes. Browsers and curl stop between 256 and 300 KiB.
 MAX_HEAD: Final = 256 * 1024
@@ -51,6 +57,7 @@ _FEW: Final = 4 * MAX_HEADERS
 _CR: Final = 0x0D  # and LF is less
 _ONE: Final = 0x31
 _HTTP: Final = b"HTTP/1."
+_ANY_HTTP: Final = b"HTTP/"
 #: An interim response, that is, any of 1xx but 101.
 _INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9][0-9](?![^ \r\n])")
 #: Where the status stands in a status line.
@@ -251,7 +258,7 @@ class ResponseReader:
         if partial:
             data = bytes(partial)
             if not data.startswith(_HTTP):
-                raise BadStatusLine(_first_line(data))
+                raise refused_status(data)
             self._received = 0
             self.feed(ended_head(data))
         if self.head is None:  # all there was were interim responses
@@ -325,7 +332,7 @@ class ResponseReader:
         while match := _ANY_BLANK_LINE.search(partial, start):
             head = bytes(partial[: match.start()])
             if not head.startswith(_HTTP) or head[_STATUS : _STATUS + 1] == b"0":
-                raise BadStatusLine(_first_line(head))
+                raise refused_status(bytes(partial))
             if not _INTERIM.match(head):
                 whole = bytes(partial)
                 self._partial = None
@@ -340,9 +347,13 @@ class ResponseReader:
                 self.continued = True
             del partial[: match.end()]
             start = 0
-        if not (partial.startswith(_HTTP) or _HTTP.startswith(partial)):
+        if b"\n" in partial:
+            hopeless = not partial.startswith(_HTTP)
+        else:
+            hopeless = not (partial.startswith(_ANY_HTTP) or _ANY_HTTP.startswith(partial))
+        if hopeless:
             # Among others, blank lines, which llhttp skips and `http.client` refuses.
-            raise BadStatusLine(_first_line(bytes(partial)))
+            raise refused_status(bytes(partial))
         if len(partial) > MAX_HEAD:
             msg = "header"
             raise LineTooLong(msg)
@@ -423,7 +434,9 @@ class ResponseReader:
         if self.head is not None and (self._chunks or _is_head(self.head)):
             raise MalformedResponse(str(error)) from error  # the fault is in the body
         if not self._mend(data):
-            self.head = None
+            head, self.head = self.head or data, None
+            if not is_status_line(head):
+                raise refused_status(data) from error
             raise MalformedResponse(str(error)) from error
 
     def _mend(self, data: bytes) -> bool:
@@ -480,9 +493,3 @@ def _is_head(head: bytes) -> bool:
     with contextlib.suppress(HttpParserError, HttpParserUpgrade):
         HttpResponseParser(sink).feed_data(head + _BLANK_LINE)
     return sink.reached
-
-
-def _first_line(data: bytes) -> str:
-    """With its line end, as http.client shows it."""
-    end = data.find(b"\n") + 1
-    return data[: end or None][:200].decode("latin-1")
