@@ -20,13 +20,15 @@ from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.hooks import dispatch_hook
 
 from . import _general, _stock
+from ._adapter import IDEMPOTENT, RETRY_AFTER, EngineAdapter, give_back, leave_undecoded
 from ._asyncrequest import AsyncRequest
-from ._auth import address_signed, needs_greenlet, prepare_signed
+from ._auth import address_signed, auth_of, prepare_signed
 from ._body import Source
 from ._decode import decode_body
 from ._engine import Body, Exchange, Failure, Phase, current_engine
 from ._environment import Environment
-from ._lane import general_reason
+from ._green_auth import green_auth, has_nothing_to_do, resume
+from ._lane import general_reason, is_own_auth
 from ._options import NO_RETRIES, Options, RunContext
 from ._prepare import SIMPLE_URL, NotPlainError, Prepared, prepare
 from ._redirect import (
@@ -35,6 +37,7 @@ from ._redirect import (
     address_hop,
     is_doubtful,
     next_hop,
+    next_request,
     options_for,
 )
 from ._response import Response, with_jar
@@ -52,10 +55,7 @@ if TYPE_CHECKING:
 #: Headers that make a response more than its bytes.
 _CODED: Final = re.compile(rb"\ncontent-encoding:", re.IGNORECASE)
 _LEADS_ON: Final = re.compile(rb"\nlocation:", re.IGNORECASE)
-_RETRY_AFTER: Final = re.compile(rb"\nretry-after:", re.IGNORECASE)
 _SETS_COOKIE: Final = re.compile(rb"\nset-cookie2?:", re.IGNORECASE)
-#: Methods that may be sent twice when a kept-alive connection was dead (RFC 9110 section 9.2.2).
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
 _new_response: Callable[[type[Response]], Response] = Response.__new__
 _plain_send = AsyncRequest.send
@@ -90,6 +90,9 @@ class Run(RunContext):
         #: Whether the stock functions were looked at since other greenlets last ran.
         self.looked = False
         self.templates = Templates(self, stream=stream)
+
+    def is_awaited(self) -> bool:
+        return self.sink.is_awaited()
 
 
 class Call(Exchange):
@@ -206,7 +209,7 @@ class Call(Exchange):
         self._options = options = template.options
         self.connect_timeout = options.connect_timeout
         self.read_timeout = options.read_timeout
-        self.replayable = method in _IDEMPOTENT
+        self.replayable = method in IDEMPOTENT
         self.close_after = False
         self.streamed = options.stream
         self.head_at = 0.0
@@ -234,7 +237,9 @@ class Call(Exchange):
             general_reason(request.method, request.url, session, kwargs, run.environment) is None
         ):
             options = Options(run, session, kwargs, request.url)
-            if needs_greenlet(session, kwargs):
+            auth = auth_of(session, kwargs)
+            green_auth(auth)
+            if is_own_auth(auth):
                 self._spawn(self._run_signed, kwargs, options)
                 return
             try:
@@ -267,7 +272,7 @@ class Call(Exchange):
         self.streamed = options.stream
         self.connect_timeout = options.connect_timeout
         self.read_timeout = options.read_timeout
-        self.replayable = self.method in _IDEMPOTENT
+        self.replayable = self.method in IDEMPOTENT
         if isinstance(payload, Source):
             self.replayable = False  # what has been read is gone
             self._context = contextvars.copy_context()
@@ -329,7 +334,7 @@ class Call(Exchange):
             return True  # hooks come first, and what follows them runs in a greenlet
         if self._options.allow_redirects and status in REDIRECTS and _LEADS_ON.search(head):
             return False
-        after = _RETRY_AFTER.search(head) is not None
+        after = RETRY_AFTER.search(head) is not None
         return self._retries is NO_RETRIES or not self._retries.is_retry(self.method, status, after)
 
     def on_stream(self, status: int, head: bytes, stream: BodyStream) -> None:
@@ -341,7 +346,7 @@ class Call(Exchange):
             self._fail(error)
 
     def is_stuck(self) -> bool:
-        return self.run.sink.is_awaited()
+        return self.run.is_awaited()
 
     def _take(self, response: Response) -> None:
         """A response is here: retry, run the hooks, or go on with it."""
@@ -352,7 +357,8 @@ class Call(Exchange):
             if again is not None:
                 self._retry(*again)
                 return
-        if self._prepared is not None and self._prepared.hooks.get("response"):
+        hooks = self._prepared and self._prepared.hooks.get("response")
+        if hooks and not has_nothing_to_do(hooks, response.status_code):
             self._spawn(self._run_hooks, response, context=self._context)
             return
         if isinstance(self.payload, Source) and response.status_code in REDIRECTS:
@@ -391,42 +397,52 @@ class Call(Exchange):
         error.request = with_jar(self._prepared_request())
         return error
 
-    def _settle(self, response: Any, undecodable: Exception | None) -> None:
-        """After the hooks: cookies, redirects, outcome, in the order of `Session.send`."""
-        self._keep_cookies(response)
-        if (
-            self._history
-        ):  # Requests takes the cookies of all but the first twice: it sets their order
-            self._keep_cookies(response)
+    def _settle(
+        self, response: Any, undecodable: Exception | None, sent: PreparedRequest | None = None
+    ) -> None:
+        """After the hooks: cookies, redirects, outcome, in the order of `Session.send`.
+
+        Args:
+            response: the answer so far.
+            undecodable: why its body is not what it should be, if it is not.
+            sent: the request, if a hook has put an answer to another one in its place.
+        """
+        self._keep_cookies(response, sent)
         if undecodable is not None and response.is_redirect and response.headers["location"]:
             response._content = b""
             undecodable = None
         if undecodable is not None:
             raise undecodable
         if self._options.allow_redirects and response.is_redirect:
-            self._follow(response)
-        else:
-            if self._history:
-                response.history = self._history
-            elif response.status_code in REDIRECTS and isinstance(response, Response):
-                self._look_ahead(response)
-            self._succeed(response)
+            self._follow(response, sent)
+            return
+        if self._history:
+            response.history = self._history
+        elif sent is not None and response.is_redirect:
+            response._next = next_request(response, self._options, None, sent)
+        elif response.status_code in REDIRECTS and isinstance(response, Response):
+            self._look_ahead(response)
+        if getattr(response, "_content", False) is False and not self._options.stream:
+            _ = response.content
+        self._succeed(response)
 
     def _look_ahead(self, response: Response) -> None:
         """Fail where Requests fails to say where a redirect leads that is not followed."""
         if response.is_redirect and is_doubtful(response):
             _ = response.next
 
-    def _keep_cookies(self, response: Any) -> None:
+    def _keep_cookies(self, response: Any, sent: PreparedRequest | None = None) -> None:
         jar = self._cookie_jar()
-        if jar is None or not isinstance(response, Response):
-            if jar is not None:
-                extract_cookies_to_jar(jar, response.request, response.raw)
+        if jar is None:
             return
         for each in response.history:
             extract_cookies_to_jar(jar, each.request, each.raw)
-        if _SETS_COOKIE.search(response._head):
-            extract_cookies_to_jar(jar, response.request, response.raw)
+        if isinstance(response, Response) and not _SETS_COOKIE.search(response._head):
+            return
+        extract_cookies_to_jar(jar, sent or response.request, response.raw)
+        if self._history:
+            # Requests takes the cookies of all but the first twice: it sets their order.
+            extract_cookies_to_jar(jar, sent or response.request, response.raw)
 
     def _cookie_jar(self) -> Any:
         session = self._options.session
@@ -434,7 +450,7 @@ class Call(Exchange):
             return session.cookies
         return self._jar.cookies if self._history is not None else None
 
-    def _follow(self, response: Any) -> None:
+    def _follow(self, response: Any, sent: PreparedRequest | None) -> None:
         """Send the next request of a redirect chain."""
         options = self._options
         session: SessionRedirectMixin
@@ -447,8 +463,10 @@ class Call(Exchange):
         if self._history is None:
             self._history = []
             if options.session is None:
-                self._keep_cookies(response)
-        following = next_hop(response, self._history, options, session)
+                self._keep_cookies(response, sent)
+        following = next_hop(response, self._history, options, session, sent)
+        if sent is not None:
+            response._next = following if self._history else None
         if following is None:
             self._succeed(response)
             return
@@ -559,16 +577,21 @@ class Call(Exchange):
         self.run.sink.done(self)
 
     def _run_hooks(self, response: Response) -> None:
-        undecodable = self._decode(response)
-        assert self._prepared is not None
-        hooked = dispatch_hook(
-            "response", self._prepared.hooks, response, **self._options.send_kwargs()
-        )
-        if response.is_streamed and self._options.allow_redirects and hooked.is_redirect:
+        prepared = self._prepared
+        assert prepared is not None
+        body: Any = response._content
+        if self._decode(response) is not None:
+            leave_undecoded(response, body)  # the hooks may look at it or not
+        resume(with_jar(prepared))
+        response.connection = EngineAdapter(response)
+        hooked = dispatch_hook("response", prepared.hooks, response, **self._options.send_kwargs())
+        give_back(response, hooked, *getattr(hooked, "history", ()))
+        sent = None if hooked is response else prepared
+        if self._options.stream and (self._options.allow_redirects or sent) and hooked.is_redirect:
             with contextlib.suppress(ChunkedEncodingError, ContentDecodingError, RuntimeError):
                 _ = hooked.content  # now, while `abort` still ends this greenlet
         self._greenlet = None
-        self._settle(hooked, undecodable)
+        self._settle(hooked, None, sent)
 
     def _run_settle(self, response: Response) -> None:
         """On to the next hop, for which the body has to be rewound."""

@@ -11,8 +11,7 @@ It may not know: who schedules the greenlets, the fast lane, retries, deadlines.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -20,19 +19,25 @@ import gevent
 import requests
 import requests.adapters
 import requests.sessions
-from gevent.local import local
 from gevent.lock import RLock
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPDigestAuth
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
 
+from ._green_auth import green_auth
 from ._green_dial import enter, leave
 from ._green_pool import drop_inherited, green_manager
 from ._green_socket import in_thread, relief
 from ._stock import is_stock
 
-__all__ = ["close", "green_auth", "perform", "perform_prepared", "perform_signed", "shared_adapter"]
+__all__ = [
+    "close",
+    "perform",
+    "perform_by_adapter",
+    "perform_prepared",
+    "perform_signed",
+    "shared_adapter",
+]
 
 #: Origins whose idle connections are kept, and how many for each.  An idle connection is a
 #: descriptor; the default limit of a process is 1,024 of them.
@@ -112,6 +117,23 @@ def perform_signed(
         return response
 
     return _inside(session, request.url, None, send)
+
+
+def perform_by_adapter(
+    adapter: HTTPAdapter, request: requests.PreparedRequest, kwargs: dict[str, Any]
+) -> requests.Response:
+    """Send a prepared request by an adapter, without a session; `kwargs` are those of its `send`.
+
+    Raises:
+        What `adapter.send` raises, unchanged.
+    """
+
+    def send(used: Any) -> requests.Response:
+        _green_adapter(adapter)
+        response: requests.Response = used.send(request, **kwargs)
+        return response
+
+    return _inside(adapter, request.url, None, send)
 
 
 def _inside(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response:
@@ -304,53 +326,6 @@ def _asks_manager(cls: Any, name: str = "get_connection_with_tls_context") -> bo
         and "get_connection" in names
         and _asks_manager(cls, "get_connection")
     )
-
-
-# --- auth ----------------------------------------------------------------------------------------
-
-#: What HTTPDigestAuth keeps about one request on its way; the rest it learned from the server.
-_PER_REQUEST = frozenset({"pos", "num_401_calls"})
-
-
-class _DigestState:
-    """HTTPDigestAuth's thread-local state, for threads in which many requests are on their way.
-
-    What concerns one request is kept per greenlet; nonces and challenges stay where they were,
-    in the object's own thread-local, so that its owner finds what was learned.
-    """
-
-    def __init__(self, thread: threading.local) -> None:
-        self.__dict__["_thread"] = thread
-        self.__dict__["_greenlet"] = local()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._greenlet if name in _PER_REQUEST else self._thread, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._greenlet if name in _PER_REQUEST else self._thread, name, value)
-
-    def __reduce__(self) -> Any:
-        return self._thread.__reduce__()  # TypeError: a thread-local cannot be pickled
-
-
-def green_auth(auth: Any) -> None:
-    """Let many greenlets of a thread use one HTTPDigestAuth at a time, or one that uses such."""
-    for each in (auth, *_parts_of(auth)):
-        if isinstance(each, HTTPDigestAuth):
-            state = getattr(each, "_thread_local", None)
-            if isinstance(state, threading.local):
-                each._thread_local = _DigestState(state)  # type: ignore[assignment]
-
-
-def _parts_of(auth: Any) -> Iterator[Any]:
-    """What an auth goes on to: those that guess, or choose by host, keep others (toolbelt)."""
-    for value in tuple(getattr(auth, "__dict__", {}).values()):
-        if isinstance(value, dict):
-            yield from tuple(value.values())
-        else:
-            yield value
 
 
 # --- fork ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from requests import Session
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth, HTTPProxyAuth
+from requests.auth import HTTPBasicAuth, HTTPDigestAuth, HTTPProxyAuth
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
@@ -187,6 +187,16 @@ def _is_timeout(value: Any) -> bool:
     return is_seconds(value)
 
 
+def is_plain_delivery(timeout: Any, verify: Any, cert: Any, proxies: Any) -> bool:
+    """Whether arguments of `HTTPAdapter.send` are such as the fast lane passes on."""
+    return (
+        _is_timeout(timeout)
+        and _is_verify(verify)
+        and (cert is None or _is_cert(cert))
+        and (proxies is None or type(proxies) is dict)
+    )
+
+
 def _is_verify(value: Any) -> bool:
     return type(value) is bool or (type(value) is str and bool(value))
 
@@ -239,7 +249,7 @@ def is_own_auth(value: Any) -> bool:
 
 
 #: Auth of Requests' own, which neither waits nor looks at anything but the request.
-STOCK_AUTH: Final = frozenset({HTTPBasicAuth, HTTPProxyAuth})
+STOCK_AUTH: Final = frozenset({HTTPBasicAuth, HTTPProxyAuth, HTTPDigestAuth})
 _IS_AUTH: Final = lambda value: callable(value) or _is_pair_of_text(value)  # noqa: E731
 _IS_MAPPING: Final = _is_one_of(dict)
 

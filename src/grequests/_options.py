@@ -47,6 +47,10 @@ class RunContext:
         self.environment = environment
         self.identities: dict[Any, TLSIdentity] = {}
 
+    def is_awaited(self) -> bool:
+        """Whether whoever reads the responses waits for the next."""
+        return False
+
 
 class Options:
     """Merged options.
@@ -96,10 +100,7 @@ class Options:
         self.max_redirects = DEFAULT_REDIRECT_LIMIT if session is None else session.max_redirects
         self.allow_redirects: bool = kwargs.get("allow_redirects", True)
         self.stream = bool(kwargs.get("stream"))
-        self.timeout = timeout = kwargs.get("timeout")
-        self.connect_timeout, self.read_timeout = (
-            timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        )
+        self._set_timeout(kwargs.get("timeout"))
         self.verify = self._merge_verify(kwargs.get("verify"))
         self.cert = kwargs.get("cert") or (session.cert if session is not None else None)
         self.proxies = merged_proxies(url, session, kwargs, self.environment)
@@ -108,6 +109,12 @@ class Options:
         if session is not None:
             self.adapter = session.get_adapter(url.lstrip())  # type: ignore[assignment]
             self.retries = self.adapter.max_retries  # type: ignore[union-attr]
+
+    def _set_timeout(self, timeout: Any) -> None:
+        self.timeout = timeout
+        self.connect_timeout, self.read_timeout = (
+            timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        )
 
     def _merge_verify(
         self,
@@ -131,6 +138,17 @@ class Options:
         """The same for another attempt, of which the response will tell (`raw.retries`)."""
         other = copy.copy(self)
         other.retries = retries
+        return other
+
+    def resent(
+        self, *, stream: bool, timeout: Any, verify: Any, cert: Any, proxies: Any
+    ) -> Options:
+        """The same as an adapter is given it, by who sends again."""
+        other = copy.copy(self)
+        other.stream = stream
+        other._set_timeout(timeout)
+        other.verify, other.cert, other.proxies = verify, cert, proxies or {}
+        other.retries = NO_RETRIES if self.adapter is None else self.adapter.max_retries
         return other
 
     def send_kwargs(self) -> dict[str, Any]:

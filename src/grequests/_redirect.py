@@ -37,7 +37,10 @@ class NoSession(SessionRedirectMixin):
 
 
 def next_request(
-    response: Response, options: Options, session: SessionRedirectMixin | None = None
+    response: Response,
+    options: Options,
+    session: SessionRedirectMixin | None = None,
+    request: PreparedRequest | None = None,
 ) -> PreparedRequest | None:
     """The request to send next, None if the response leads nowhere.
 
@@ -45,6 +48,7 @@ def next_request(
         response: a redirect, its body read.
         options: those of the call.
         session: where the chain's cookies are kept; the user's session or a `NoSession`.
+        request: what was sent, if a hook has put an answer to another request in its place.
 
     Raises:
         requests.exceptions.RequestException: the target cannot be a request.
@@ -53,7 +57,7 @@ def next_request(
         session = options.session or NoSession(options.max_redirects)
     hops = session.resolve_redirects(
         response,
-        response.request,
+        request or response.request,
         yield_requests=True,
         proxies=options.proxies,
         verify=options.verify,
@@ -67,7 +71,11 @@ def next_request(
 
 
 def next_hop(
-    response: Response, history: list[Response], options: Options, session: SessionRedirectMixin
+    response: Response,
+    history: list[Response],
+    options: Options,
+    session: SessionRedirectMixin,
+    request: PreparedRequest | None = None,
 ) -> PreparedRequest | None:
     """The request to send next in a chain; the response's history is set.
 
@@ -76,6 +84,7 @@ def next_hop(
         history: the responses before it.
         options: those of the response's request.
         session: the user's or the chain's `NoSession`.
+        request: as in `next_request`.
 
     Returns:
         None if the response leads nowhere and is the answer.
@@ -84,7 +93,7 @@ def next_hop(
         requests.exceptions.TooManyRedirects: with the response.
         Exception: whatever else Requests raises about where the response leads.
     """
-    following = next_request(response, options, session)
+    following = next_request(response, options, session, request)
     response.history = list[Any](history)
     if following is not None and len(history) >= options.max_redirects:
         # Requests knows where a response leads before it counts.

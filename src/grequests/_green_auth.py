@@ -1,0 +1,92 @@
+"""`HTTPDigestAuth` in threads where many requests are on their way at once.
+
+Its own code prepares requests and answers 401s.  Nonces, challenges and counts are the thread's, as
+in Requests: what one request has learned serves the next.  What it keeps about one request (where
+its body began, how often it was refused) is the greenlet's.
+
+It may not know: who runs the greenlets, how requests are sent.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent.local import local
+from gevent.monkey import get_original
+from requests.auth import HTTPDigestAuth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from requests import PreparedRequest
+
+__all__ = ["green_auth", "has_nothing_to_do", "resume"]
+
+#: What HTTPDigestAuth keeps about one request on its way; the rest it learned from the server.
+_PER_REQUEST: Final = frozenset({"pos", "num_401_calls"})
+_ThreadLocal: Final[Any] = get_original("threading", "local")
+_OWN_HOOKS: Final = frozenset({HTTPDigestAuth.handle_401, HTTPDigestAuth.handle_redirect})
+
+
+class _DigestState:
+    """HTTPDigestAuth's thread-local state, for threads in which many requests are on their way.
+
+    What was learned stays where it was, in the object's own thread-local, so that its owner finds
+    it there; unless gevent has made a greenlet-local of that, of which others learn nothing.
+    """
+
+    def __init__(self, thread: Any) -> None:
+        if isinstance(thread, local):
+            known = vars(thread).items()
+            thread = _ThreadLocal()
+            vars(thread).update(known)
+        self.__dict__["_thread"] = thread
+        self.__dict__["_greenlet"] = local()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._greenlet if name in _PER_REQUEST else self._thread, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._greenlet if name in _PER_REQUEST else self._thread, name, value)
+
+    def __reduce__(self) -> Any:
+        return self._thread.__reduce__()  # TypeError: a thread-local cannot be pickled
+
+
+def green_auth(auth: Any) -> None:
+    """Let many greenlets of a thread use one HTTPDigestAuth at a time, or one that uses such."""
+    for each in (auth, *_parts_of(auth)):
+        if isinstance(each, HTTPDigestAuth):
+            state = getattr(each, "_thread_local", None)
+            if isinstance(state, (threading.local, _ThreadLocal, local)):
+                each._thread_local = _DigestState(state)  # type: ignore[assignment]
+
+
+def _parts_of(auth: Any) -> Iterator[Any]:
+    """What an auth goes on to: those that guess, or choose by host, keep others (toolbelt)."""
+    for value in tuple(getattr(auth, "__dict__", {}).values()):
+        if isinstance(value, dict):
+            yield from tuple(value.values())
+        else:
+            yield value
+
+
+def has_nothing_to_do(hooks: list[Any], status: int) -> bool:
+    """Whether all hooks are digest's, and would only count the 401s of this request, from one."""
+    return not 400 <= status < 500 and all(  # noqa: PLR2004 - as in `handle_401`
+        type(hook) is MethodType and hook.__func__ in _OWN_HOOKS for hook in hooks
+    )
+
+
+def resume(request: PreparedRequest) -> None:
+    """Have the running greenlet's state be that of a request that was prepared in another one."""
+    for hook in request.hooks["response"]:
+        auth = getattr(hook, "__self__", None)
+        if type(auth) is HTTPDigestAuth:
+            position = request._body_position if hasattr(request.body, "tell") else None
+            auth._thread_local.pos = position
+            auth._thread_local.num_401_calls = 1
