@@ -182,6 +182,7 @@ class Server:
         for handler in self._routes.values():
             if isinstance(handler, Gate):
                 handler.open()
+        self._threads[0].join(PATIENCE)  # nobody is accepted from here on
         with self._lock:
             for sock in self._socks:
                 with contextlib.suppress(OSError):

@@ -155,13 +155,13 @@ class _Resending(Exchange):
         ready = self._ready
         while True:
             outcome = self._attempt()
-            if isinstance(outcome, Exception):
-                raise outcome
             again: tuple[Any, float] | None
             if isinstance(outcome, Failure):
                 if not isinstance(outcome.cause, Exception):
                     raise outcome.cause  # KeyboardInterrupt in what reads the body
                 again = after_failure(self, outcome, ready.target, self._retries, ready.request)
+            elif isinstance(outcome, Exception):
+                raise outcome
             else:
                 response = self._build(*outcome)
                 again = None

@@ -419,7 +419,8 @@ class Call(Exchange):
         if self._history:
             response.history = self._history
         elif sent is not None and response.is_redirect:
-            response._next = next_request(response, self._options, None, sent)
+            session, _ = self._chain(response, sent)
+            response._next = next_request(response, self._options, session, sent)
         elif response.status_code in REDIRECTS and isinstance(response, Response):
             self._look_ahead(response)
         if getattr(response, "_content", False) is False and not self._options.stream:
@@ -450,27 +451,30 @@ class Call(Exchange):
             return session.cookies
         return self._jar.cookies if self._history is not None else None
 
-    def _follow(self, response: Any, sent: PreparedRequest | None) -> None:
-        """Send the next request of a redirect chain."""
+    def _chain(
+        self, response: Any, sent: PreparedRequest | None
+    ) -> tuple[SessionRedirectMixin, list[Any]]:
+        """Who keeps the cookies of a redirect chain, and its history."""
         options = self._options
-        session: SessionRedirectMixin
-        if options.session is not None:
-            session = options.session
-        else:
-            if self._history is None:
-                self._jar = NoSession(options.max_redirects)
-            session = self._jar
         if self._history is None:
             self._history = []
             if options.session is None:
+                self._jar = NoSession(options.max_redirects)
                 self._keep_cookies(response, sent)
-        following = next_hop(response, self._history, options, session, sent)
+        session: SessionRedirectMixin = options.session or self._jar
+        return session, self._history
+
+    def _follow(self, response: Any, sent: PreparedRequest | None) -> None:
+        """Send the next request of a redirect chain."""
+        options = self._options
+        session, history = self._chain(response, sent)
+        following = next_hop(response, history, options, session, sent)
         if sent is not None:
-            response._next = following if self._history else None
+            response._next = following if history else None
         if following is None:
             self._succeed(response)
             return
-        self._history.append(response)
+        history.append(response)
         self._options = options = options_for(following, options)
         try:
             ready = address_hop(following, options)

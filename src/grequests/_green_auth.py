@@ -26,6 +26,8 @@ __all__ = ["green_auth", "has_nothing_to_do", "resume"]
 
 #: What HTTPDigestAuth keeps about one request on its way; the rest it learned from the server.
 _PER_REQUEST: Final = frozenset({"pos", "num_401_calls"})
+#: Nonces whose counts are remembered.
+_MAX_NONCES: Final = 1024
 _ThreadLocal: Final[Any] = get_original("threading", "local")
 _OWN_HOOKS: Final = frozenset({HTTPDigestAuth.handle_401, HTTPDigestAuth.handle_redirect})
 
@@ -44,6 +46,7 @@ class _DigestState:
             vars(thread).update(known)
         self.__dict__["_thread"] = thread
         self.__dict__["_greenlet"] = local()
+        self.__dict__["_counts"] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -51,7 +54,24 @@ class _DigestState:
         return getattr(self._greenlet if name in _PER_REQUEST else self._thread, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "nonce_count" and value:
+            value = self._count(self._thread.chal["nonce"], value)
         setattr(self._greenlet if name in _PER_REQUEST else self._thread, name, value)
+
+    def _count(self, nonce: str, value: int) -> int:
+        """How often a nonce has been used, if another one was in use meanwhile.
+
+        HTTPDigestAuth begins at 1 with a nonce that is not the last one. With many requests on
+        their way challenges overtake each other, and servers refuse a count that they have seen
+        (RFC 7616 section 3.4.5).
+        """
+        counts: dict[tuple[int, str], int] = self._counts
+        key = (threading.get_ident(), nonce)
+        value = max(value, counts.pop(key, 0) + 1)
+        if len(counts) >= _MAX_NONCES:
+            del counts[next(iter(counts))]
+        counts[key] = value
+        return value
 
     def __reduce__(self) -> Any:
         return self._thread.__reduce__()  # TypeError: a thread-local cannot be pickled
