@@ -23,6 +23,7 @@ from general_scenarios.flood import flood
 from general_scenarios.servers import Server
 
 from grequests import _general, _stock
+from grequests._stock_original import is_theirs
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +56,25 @@ def wrapped_as_wrapt_does(function):
     return Proxy()
 
 
-REQUESTS = [(owner, name) for owner, names in _stock._REQUESTS for name in names]
-SOCKETS = [(owner, name) for owner, names in _stock._SOCKETS for name in names]
+def _present(table):
+    """Not every version has every name."""
+    return [(owner, n) for owner, names in table for n in names if hasattr(owner, n)]
+
+
+def _of_classes(classes):
+    """Every attribute that is a function, of every base that is not C's."""
+    return [
+        (base, name)
+        for cls in classes
+        for base in cls.__mro__
+        if is_theirs(base)
+        for name, value in vars(base).items()
+        if callable(value) and name not in {"__class__", "__init_subclass__", "__hash__"}
+    ]
+
+
+REQUESTS = sorted({*_present(_stock._REQUESTS), *_of_classes(_stock._request_classes())}, key=str)
+SOCKETS = _present(_stock._SOCKETS)
 
 
 def _id(value):
