@@ -12,6 +12,7 @@ from ._asyncrequest import AsyncRequest
 from ._call import Call, Run
 from ._exceptions import InvalidSizeError, NotARequestError, RequestInFlightError
 from ._scheduler import Scheduler
+from ._signals import heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -34,7 +35,9 @@ def check_size(size: object) -> None:
 
 
 def take(request: object, index: int) -> AsyncRequest:
-    """Mark a request as being sent.
+    """A request that can be sent, without the outcome of the time before.
+
+    It is marked as being sent by the call that sends it: between the two a signal may strike.
 
     Raises:
         NotARequestError: it is something else.
@@ -45,7 +48,6 @@ def take(request: object, index: int) -> AsyncRequest:
     if request._in_flight:
         raise RequestInFlightError(request.url, index)
     forget_outcome(request)
-    request._in_flight = True
     return request
 
 
@@ -186,8 +188,9 @@ def _send_here(request: AsyncRequest, run: Run) -> None:
         raise RequestInFlightError(request.url)
     run.sink = sink = _OneSink()
     call = Call(run, take(request, 0), 0)
-    call.run_here()
-    sink.wait(call)
+    with heard(run.engine.hub):
+        call.run_here()
+        sink.wait(call)
 
 
 def outcome(request: AsyncRequest, handler: Handler | None) -> Response | Any | None:

@@ -42,6 +42,7 @@ from ._redirect import (
 )
 from ._response import Response, with_jar
 from ._retries import after_failure, after_status
+from ._signals import struck
 from ._templates import Entry, Templates
 from ._translate import warn_unverified
 
@@ -142,6 +143,7 @@ class Call(Exchange):
 
     def start(self) -> None:
         """Begin, or begin again after `again`. Never raises an Exception."""
+        self.request._in_flight = True
         try:
             if self._prepared is not None:
                 self._resend()
@@ -488,7 +490,10 @@ class Call(Exchange):
 
     def on_failure(self, failure: Failure) -> None:
         try:
-            self._on_failure(failure)
+            if struck(failure.cause):
+                self._interrupt(failure.cause)
+            else:
+                self._on_failure(failure)
         except Exception as error:  # noqa: BLE001 - it is this request's outcome
             self._fail(error)
 
@@ -543,10 +548,9 @@ class Call(Exchange):
         """In a greenlet nobody waits for: everything has to become an outcome."""
         try:
             self._run_guarded(function, *args)
-        except (KeyboardInterrupt, SystemExit) as error:
-            self.run.sink.interrupt(error)
         except BaseException as error:  # noqa: BLE001
-            if self._greenlet is not None:  # not `abort`: the user's code gave up by itself
+            # Not `abort`, then: the user's code gave up by itself, or a signal's handler raised.
+            if self._greenlet is not None or struck(error):
                 self._fail(error)
 
     def _run_general(self, kwargs: dict[str, Any]) -> None:
@@ -623,9 +627,18 @@ class Call(Exchange):
         self._end()
 
     def _fail(self, error: BaseException) -> None:
+        if struck(error):
+            self._interrupt(error)
+            return
         request = self.request
         request.exception = error
         self._end()
+
+    def _interrupt(self, error: BaseException) -> None:
+        """It was a signal, which is for the caller of the whole run."""
+        self.request._in_flight = False
+        self._greenlet = None
+        self.run.sink.interrupt(error)
 
     def _end(self) -> None:
         self.request._in_flight = False

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gevent
 from gevent.hub import Waiter
 
+from ._signals import heard, struck
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
@@ -97,24 +99,28 @@ class Scheduler:
         Args:
             timeout: seconds after which the iteration ends whatever is still running, or None.
         """
-        finished = self._finished
         timer = self._start_clock(timeout)
         try:
-            self._feeder.start()
-            while True:
-                while finished:
-                    job = finished.popleft()
-                    if self._waiting_feeder is not None and len(finished) < self._unread:
-                        self._wake_feeder()
-                    yield job
-                if not self._wait():
-                    break
+            with heard(self._hub):
+                self._feeder.start()
+                yield from self._read()
             if self._error is not None:
                 raise self._error
         finally:
             if timer is not None:
                 timer.close()
             self.close()
+
+    def _read(self) -> Generator[Any, None, None]:
+        finished = self._finished
+        while True:
+            while finished:
+                job = finished.popleft()
+                if self._waiting_feeder is not None and len(finished) < self._unread:
+                    self._wake_feeder()
+                yield job
+            if not self._wait():
+                return
 
     def close(self) -> None:
         """Stop now: abort what runs, start nothing more. Idempotent; may be called anywhere."""
@@ -240,7 +246,10 @@ class Scheduler:
         except gevent.GreenletExit:
             pass
         except Exception as error:  # noqa: BLE001 - it belongs to the reader
-            self._error = error
+            if struck(error):
+                self.interrupt(error)
+            else:
+                self._error = error
         except BaseException as error:  # noqa: BLE001 - it belongs to the reader
             self.interrupt(error)
         finally:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent.monkey import get_original
 
+from grequests._signals import struck
+
 from ._deadlines import NEVER
 from ._failure import Failure, Phase
 from ._protocol import ResponseReader
@@ -282,7 +284,7 @@ class Connection:
             upload = self._upload
             if events & WRITE and upload is not None:
                 upload.on_writable()
-        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+        except BaseException as error:  # noqa: BLE001 - gevent would swallow it
             self._on_error(error)
         upload = self._upload
         if events & READ and not self.closed and (upload is None or not upload.answered):
@@ -313,7 +315,7 @@ class Connection:
                 self._finish(exchange, self.reader)
             else:
                 self._go_on(exchange)
-        except Exception as error:  # noqa: BLE001 - it is this exchange's outcome
+        except BaseException as error:  # noqa: BLE001 - it is this exchange's outcome
             self._on_error(error)
 
     def _on_readable(self) -> None:
@@ -335,22 +337,41 @@ class Connection:
                 self._finish(exchange, reader)
             else:
                 self._go_on(exchange)
-        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+        except BaseException as error:  # noqa: BLE001 - gevent would swallow it
             self._on_error(error)
 
-    def _on_error(self, error: Exception) -> None:
+    def _on_error(self, error: BaseException) -> None:
         if isinstance(error, HeadIsThere):
             self._hand_over()
             return
         if isinstance(error, BlockingIOError):
             return  # another callback of this turn of the loop has read what was there
-        if isinstance(error, ConnectionError) and self._upload is not None:
+        if struck(error):
+            if not self.on_signal(error):
+                raise error
+        elif isinstance(error, ConnectionError) and self._upload is not None:
             # Who is sending learns it from `send`, and a read then says that this is the end.
             self._on_cut()
         elif isinstance(error, OSError):
             self._broken(error)
         else:
             self._fail(Failure(self._phase(), error, sent=True))
+
+    def on_signal(self, error: BaseException) -> bool:
+        """A signal's handler raised in the middle of things: whatever was to be done is not done.
+
+        If it got as far as gevent, this connection's watcher has been stopped.
+
+        Returns:
+            Whether an exchange was told.
+        """
+        exchange, self.exchange = self.exchange, None
+        self.origin.on_idle_closed(self)
+        if exchange is None:
+            return False
+        exchange.connection = None
+        exchange.on_failure(Failure(self._phase(), error, sent=True))
+        return True
 
     def _go_on(self, exchange: Exchange) -> None:
         """More is to come: the timeout counts from now."""
@@ -376,7 +397,7 @@ class Connection:
     def _on_cut(self) -> None:
         try:
             self._on_end()
-        except Exception as error:  # noqa: BLE001 - it is this exchange's outcome
+        except BaseException as error:  # noqa: BLE001 - it is this exchange's outcome
             self._on_error(error)
 
     def _finish(self, exchange: Exchange, reader: ResponseReader) -> None:
@@ -399,7 +420,7 @@ class Connection:
             self.close()
         try:
             exchange.on_response(status, head, body)  # type: ignore[arg-type]
-        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+        except BaseException as error:  # noqa: BLE001 - gevent would swallow it
             exchange.on_failure(Failure(Phase.BODY, error, sent=True))
 
     def _postpone(self) -> None:
@@ -436,7 +457,7 @@ class Connection:
             self.origin.on_idle(self, monotonic())
         try:
             exchange.on_stream(reader.status, head, stream)
-        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+        except BaseException as error:  # noqa: BLE001 - gevent would swallow it
             exchange.on_failure(Failure(Phase.BODY, error, sent=True))
 
     def _detach(self) -> None:
@@ -545,7 +566,7 @@ class TLSConnection(Connection):
             self._read()
         except ssl.SSLError as error:
             self._fail_tls(error)
-        except Exception as error:  # noqa: BLE001 - gevent would swallow it
+        except BaseException as error:  # noqa: BLE001 - gevent would swallow it
             self._on_error(error)
 
     def _read(self) -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import gevent
 
+from grequests._signals import raise_in_main, struck
+
 from ._connect import Connector
 from ._connection import Connection, TLSConnection
 from ._failure import Failure, Phase
@@ -271,12 +273,19 @@ class Origin:
             connector.connect()
         except BaseException as error:
             self._leave(exchange)
-            self._on_connect_failed(exchange, error)
+            is_told = self._on_connect_failed(exchange, error)
             if isinstance(error, gevent.GreenletExit):
                 raise
+            if not is_told and struck(error):
+                raise_in_main(error)
             return
         self._leave(exchange)
-        self._on_connected(exchange, connector)
+        try:
+            self._on_connected(exchange, connector)
+        except BaseException as error:
+            if not struck(error):
+                raise
+            raise_in_main(error)
 
     def _on_connected(self, exchange: Exchange, connector: Connector) -> None:
         sock: _socket.socket = connector.sock  # type: ignore[assignment]
@@ -296,7 +305,9 @@ class Origin:
         else:
             self.on_idle(connection, monotonic())
 
-    def _on_connect_failed(self, exchange: Exchange, error: BaseException) -> None:
+    def _on_connect_failed(self, exchange: Exchange, error: BaseException) -> bool:
+        """Tell the exchange, if it still waits for this; whether it was told."""
+        is_told = False
         self.engine.give_descriptor()
         if exchange in self.waiting and exchange not in self.connecting:
             if isinstance(error, gevent.GreenletExit):  # by who ends all greenlets, not by us
@@ -304,11 +315,13 @@ class Origin:
             if _is_exhaustion(error) and self.engine.has_others(self):
                 self.engine.budget.exhausted()
                 self.engine.starve(self, exchange)
-                return
+                return False
             del self.waiting[exchange]
             failure = error if isinstance(error, Failure) else Failure(Phase.CONNECT, error)
             exchange.on_failure(failure)
+            is_told = True
         self._retire()
+        return is_told
 
 
 def _is_fresh(connection: Connection) -> bool:

@@ -30,6 +30,8 @@ from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from grequests._signals import struck
+
 from ._mend import (
     MalformedResponse,
     ended_head,
@@ -424,6 +426,8 @@ class ResponseReader:
 
     def _on_error(self, data: bytes, error: HttpParserError) -> None:
         cause = error.__context__
+        if cause is not None and struck(cause):
+            raise cause
         if self.complete:
             # The response stands, what follows it is no response.
             if not isinstance(cause, _HeadOfHead):
