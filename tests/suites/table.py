@@ -55,6 +55,18 @@ SUITES: dict[str, Suite] = {
         needs_alone=HTTPBIN_ALONE,
         arguments=("tests",),
     ),
+    "urllib3": Suite(
+        package="urllib3",
+        # Its `test` dependency group, which an sdist's metadata does not have.
+        needs=(
+            *("anyio[trio]>=4.8", "h2>=4.1", "httpx>=0.28.1", "hypercorn>=0.15", "PySocks"),
+            *("pytest-socket>=0.7", "quart>=0.20", "quart-trio>=0.12", "trio>=0.27"),
+            *("cryptography", "idna", "trustme"),
+        ),
+        arguments=("-p", "no:httpbin", "test/with_dummyserver"),
+        plugins=("suite_green",),
+        ways=("general",),
+    ),
 }
 
 _POOLS = (

@@ -24,10 +24,10 @@ from collections import Counter
 from contextvars import ContextVar
 from typing import Any
 
-import gevent
 import requests
 import requests.api
 import suite_record
+from suite_greenlet import in_greenlet
 
 import grequests
 from grequests import _call, _general, _green_dial, _stock
@@ -96,7 +96,7 @@ def _sends_of(session: Any, method: Any) -> Any:
         _count("prepared")
         if _THROUGH == "map":
             return _general.perform_prepared(session, args[0], kwargs)
-        return _in_greenlet(lambda: _general.perform_prepared(session, args[0], kwargs))
+        return in_greenlet(lambda: _general.perform_prepared(session, args[0], kwargs))
 
     return send
 
@@ -136,21 +136,6 @@ def _send(method: Any, url: Any, **kwargs: Any) -> Any:
     if request.response is not None:
         return request.response
     raise request.exception
-
-
-def _in_greenlet(function: Any) -> Any:
-    """What a function returns or raises that runs in a greenlet of its own."""
-
-    def run() -> tuple[Any, BaseException | None]:
-        try:
-            return function(), None
-        except BaseException as error:
-            return None, error
-
-    result, error = gevent.spawn(run).get()
-    if error is not None:
-        raise error
-    return result
 
 
 # --- which lane ----------------------------------------------------------------------------------
