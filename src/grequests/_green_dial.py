@@ -155,8 +155,11 @@ class _Dialler(_Bound):
         config = self._proxy_config
         if config is not None and conn.proxy.scheme == "https":
             given = config.ssl_context
-            context = context_for_proxy(conn) if given is None else TLSContext(given)
-            conn.proxy_config = config._replace(ssl_context=context)
+            if given is not None:
+                conn.proxy_config = config._replace(ssl_context=TLSContext(given))
+            elif conn._tunnel_host is not None:
+                conn.proxy_config = config._replace(ssl_context=context_for_proxy(conn))
+            # Else the proxy forwards, and urllib3 uses the connection's own context for it.
         given = self._context
         conn.ssl_context = context_for(conn) if given is None else TLSContext(given)
 

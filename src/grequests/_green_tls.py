@@ -11,6 +11,7 @@ It may not know: HTTP, pools, sessions.
 from __future__ import annotations
 
 import _ssl
+import contextlib
 import os
 import ssl
 from types import FunctionType
@@ -44,10 +45,32 @@ _contexts: dict[tuple[Any, ...], TLSContext] = {}
 _MAX_CONTEXTS = 64
 
 
+#: What an SSLSocket can be asked that urllib3's transport does not pass on.
+_OF_TLS = frozenset({"context", "get_channel_binding", "server_hostname", "server_side"})
+_OF_TLS |= {"selected_npn_protocol", "session", "session_reused", "verify_client_post_handshake"}
+
+
 class GreenTLS(SSLTransport):
     """A TLS connection over a green socket, with what urllib3 and its users ask of a socket."""
 
     socket: Any
+
+    @property
+    def __class__(self) -> Any:  # for who asks whether a connection is secured by TLS
+        return ssl.SSLSocket
+
+    @__class__.setter
+    def __class__(self, cls: Any) -> None:
+        raise TypeError(cls)
+
+    def _ssl_io_loop(self, *args: Any) -> Any:
+        """As urllib3's; what OpenSSL has to say about a failure, its alert, is sent as well."""
+        try:
+            return super()._ssl_io_loop(*args)
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):
+                self.socket.sendall(self.outgoing.read())
+            raise
 
     def shutdown(self, how: int) -> None:
         """As `socket.shutdown`, without a goodbye in TLS."""
@@ -58,9 +81,11 @@ class GreenTLS(SSLTransport):
         return self.sslobj.pending()
 
     def __getattr__(self, name: str) -> Any:
-        # Addresses, options and the like are the socket's.
-        if name == "socket":
+        if name in {"socket", "sslobj"}:
             raise AttributeError(name)
+        if name in _OF_TLS:
+            return getattr(self.sslobj, name)
+        # Addresses, options and the like are the socket's.
         return getattr(self.socket, name)
 
     def __repr__(self) -> str:
@@ -249,7 +274,9 @@ def context_for(conn: Any) -> TLSContext:
         conn: a urllib3 HTTPSConnection without `ssl_context`.
     """
     factory = _factory()
-    if urllib3_ssl.SSLContext not in {_Original, gevent.ssl.SSLContext}:
+    # A version is deprecated, and who asks for one is to be told each time.
+    is_warned = conn.ssl_version is not None
+    if is_warned or urllib3_ssl.SSLContext not in {_Original, gevent.ssl.SSLContext}:
         return TLSContext(_build(factory, conn))
     key = (factory, *_identity(conn))
     context = _contexts.get(key)
@@ -290,9 +317,16 @@ def _identity(conn: Any) -> tuple[Any, ...]:
         conn.key_file and _fingerprint(conn.key_file),
         conn.key_password,
         # urllib3 switches the context's own check of names off for these.
-        bool(conn.assert_fingerprint or conn.assert_hostname or conn.assert_hostname is False),
+        *(_looks_at_names_itself(each) for each in (conn, conn.proxy_config)),
         *map(os.environ.get, ("SSLKEYLOGFILE", "SSL_CERT_FILE", "SSL_CERT_DIR")),
     )
+
+
+def _looks_at_names_itself(policy: Any) -> bool:
+    """Whether urllib3 will, for a connection's target or for its proxy."""
+    fingerprint = getattr(policy, "assert_fingerprint", None)
+    hostname = getattr(policy, "assert_hostname", None)
+    return bool(fingerprint or hostname or hostname is False)
 
 
 def _factory() -> Callable[..., Any]:
