@@ -53,15 +53,12 @@ def run(name: str, way: str, *, short: bool = False, more: tuple[str, ...] = ())
 
 
 def _arguments(suite: Suite, way: str, *, short: bool) -> list[str]:
+    plugins = ("suite_record", *suite.helpers, *(suite.plugins if way != "plain" else ()))
     return [
         *("-q", "--no-header", "--tb=no", "--disable-warnings", "-p", "no:cacheprovider"),
-        *("-p", "suite_record", f"--timeout={suite.timeout}"),
+        *(argument for each in plugins for argument in ("-p", each)),
+        f"--timeout={suite.timeout}",
         *(argument for test in suite.deselect for argument in ("--deselect", test)),
-        *(
-            (argument for each in suite.plugins for argument in ("-p", each))
-            if way != "plain"
-            else ()
-        ),
         *(suite.short if short and suite.short is not None else suite.arguments),
     ]
 

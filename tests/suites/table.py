@@ -22,6 +22,7 @@ class Suite:
         short: arguments for the selection that CI runs instead; no plain run, everything passes.
         deselect: tests that are left out in every way of running, each with the reason.
         plugins: what makes it send through GRequests, from `plugins/`.
+        helpers: further plugins from there, for every way of running, plain too.
         ways: besides `plain`.
         through: `imap` (scheduler and greenlets) or `map` (a single request, in the caller's
             greenlet, where mocks that look at their thread or stack want it).
@@ -37,12 +38,22 @@ class Suite:
     short: tuple[str, ...] | None = None
     deselect: dict[str, str] = field(default_factory=dict)
     plugins: tuple[str, ...] = ("suite_sending",)
+    helpers: tuple[str, ...] = ()
     ways: tuple[str, ...] = ("general", "fast")
     through: str = "imap"
     environment: dict[str, str] = field(default_factory=dict)
     venv: str = "venv"
     timeout: int = 60
 
+
+_BLACK_HOLE = (
+    "It connects to an address that must swallow its packets (240.0.0.0), which depends on the "
+    "network; where somebody answers instead, it leaves sockets open for later tests to trip over."
+)
+_TIMEOUTS = "test/with_dummyserver/test_connectionpool.py::TestConnectionPoolTimeouts::test_"
+_PROXIES = "test/with_dummyserver/test_proxy_poolmanager.py::TestHTTPProxyManager::test_"
+_THREAD_IDS = "It fails now and then: it holds that a thread's id is never that of one that ended."
+_HTTPS = "test/with_dummyserver/test_https.py::TestHTTPS_"
 
 #: httpbin asks for an old greenlet before Python 3.12 and works with any.
 HTTPBIN = ("brotlicffi", "decorator", "flask>=2.2.4", "six", "werkzeug>=2.2.2")
@@ -64,7 +75,19 @@ SUITES: dict[str, Suite] = {
             *("cryptography", "idna", "trustme"),
         ),
         arguments=("-p", "no:httpbin", "test/with_dummyserver"),
+        deselect={
+            f"{_TIMEOUTS}connect_timeout": _BLACK_HOLE,
+            f"{_TIMEOUTS}total_applies_connect": _BLACK_HOLE,
+            f"{_TIMEOUTS}total_timeout": _BLACK_HOLE,
+            f"{_PROXIES}forwarding_proxy_connect_timeout": _BLACK_HOLE,
+            f"{_PROXIES}forwarding_proxy_request_timeout": _BLACK_HOLE,
+            f"{_PROXIES}tunneling_proxy_connect_timeout": _BLACK_HOLE,
+            f"{_PROXIES}tunneling_proxy_request_timeout": _BLACK_HOLE,
+            f"{_HTTPS}TLSv1_2::test_http2_probe_blocked_per_thread": _THREAD_IDS,
+            f"{_HTTPS}TLSv1_3::test_http2_probe_blocked_per_thread": _THREAD_IDS,
+        },
         plugins=("suite_green",),
+        helpers=("suite_hypercorn",),
         ways=("general",),
     ),
 }
@@ -76,10 +99,32 @@ _POOLS = (
 )
 _DIFFERENT_POOLS = "tests/test_requests.py::TestPreparingURLs::test_different_connection_pool_for_"
 
+_DROPPED = (
+    "The test dials with a connection of which it keeps nothing but the bound method; ours refers "
+    "to its connection weakly, lest each be a cycle that stays open until the garbage collector "
+    "comes by."
+)
+_MOCKED = (
+    "The test puts a mock in the place of an idle connection's socket; a socket of unknown make "
+    "could block everybody, and so is closed and dialled again."
+)
+_POOL = "test/with_dummyserver/test_connectionpool.py::TestConnectionPool::test_"
+_REUSE = [
+    f"{_POOL}socket_timeout_updated_on_reuse_{how}[{case}-expect_settimeout_calls{number}]"
+    for how in ("constructor", "parameter")
+    for number, case in enumerate(("1", "None", "timeout2", "timeout3", "timeout4"))
+]
+_OPTIONS = [
+    *(f"{_POOL}socket_options[socket_options{number}]" for number in (0, 1)),
+    *(f"{_POOL}disable_default_socket_options[{case}]" for case in ("None", "socket_options1")),
+]
+
 #: Differences from plain Requests that are right: (suite, way, test) and the reason, a sentence.
 #: A reason without a difference is an error, so that this list stays as short as it can be.
 REASONS: dict[tuple[str, str, str], str] = {
     ("requests", "fast", f"{_DIFFERENT_POOLS}tls_settings_verify_True"): _POOLS,
     ("requests", "fast", f"{_DIFFERENT_POOLS}tls_settings_verify_bundle_expired_cert"): _POOLS,
     ("requests", "fast", f"{_DIFFERENT_POOLS}tls_settings_verify_bundle_unexpired_cert"): _POOLS,
+    **{("urllib3", "general", test): _DROPPED for test in _OPTIONS},
+    **{("urllib3", "general", test): _MOCKED for test in _REUSE},
 }
