@@ -79,6 +79,9 @@ def _green_new_conn() -> Callable[[Any], Any]:
 
 def bind(conn: Any) -> None:
     """Make a urllib3 connection dial green sockets whenever our greenlets use it."""
+    # vcrpy's stand-ins dial through another, which alone knows what it was made with: addresses,
+    # certificates, whom to trust.
+    conn = getattr(conn, "real_connection", conn)
     dial = getattr(conn, "_new_conn", None)
     if not isinstance(dial, MethodType):
         return  # a stand-in of some kind, which does not dial

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import requests
+import trustme
 import vcr
 import yaml
+from requests_toolbelt import SourceAddressAdapter
 
 import grequests
 from servers import Server, answer
@@ -98,6 +100,37 @@ def test_https(https_server, ca_file, tmp_path):
             found = fetch(urls, verify=ca_file)
             assert [each.text for each in found] == [f"/{n}" for n in range(5)]
     assert https_server.count == 5
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_https_trusts_whom_the_request_trusts(https_server, ca_file, authority, tmp_path):
+    """What a connection was made with counts, though a stand-in of the recorder's is before it."""
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    url = https_server.url("/")
+    with vcr.use_cassette(str(tmp_path / "tape.yaml"), record_mode="all"):
+        for verify in (ca_file, False, ca_file):
+            [response] = fetch([url], verify=verify, headers={"Connection": "close"})
+            assert response.text == "/"
+        failed = []
+        sent = gets([url], verify=str(other), headers={"Connection": "close"})
+        grequests.map(sent, exception_handler=lambda request, error: failed.append(error))
+        assert [type(each) for each in failed] == [requests.exceptions.SSLError]
+    assert https_server.count == 3
+
+
+def test_an_address_to_send_from(server, tmp_path):
+    seen = []
+
+    def say_peer(request):
+        seen.append(request.sock.getpeername()[0])
+        return answer(b"")
+
+    server.on("/", say_peer)
+    with requests.Session() as session, vcr.use_cassette(str(tmp_path / "tape.yaml")):
+        session.mount("http://", SourceAddressAdapter("127.0.0.3"))
+        fetch([server.url("/?a"), server.url("/?b")], session=session)
+    assert seen == ["127.0.0.3"] * 2
 
 
 def test_what_is_not_on_the_cassette_fails_as_with_requests(server, tmp_path):
