@@ -12,7 +12,7 @@ import venv
 from importlib.metadata import version
 from pathlib import Path
 
-from table import Suite
+from suite import Suite
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".suites"
@@ -68,7 +68,7 @@ def unpacked(suite: Suite) -> Path:
         download = sdists / "download"
         _pip(
             sys.executable,
-            *("download", "--no-deps", "--no-binary", ":all:"),
+            *("download", "--no-deps", "--no-binary", suite.package),
             *("--dest", str(download), f"{suite.package}=={number}"),
         )
         _unpack(_archive(download, suite.package, number), target)
@@ -90,5 +90,21 @@ def _unpack(archive: Path, target: Path) -> None:
     with tarfile.open(archive) as file:
         file.extractall(beside, filter="data")
     (only,) = beside.iterdir()
+    if not _configures_pytest(only):
+        # Else pytest would go up and find our own configuration.
+        (only / "pytest.ini").write_text("[pytest]\n")
     only.rename(target)
     beside.rmdir()
+
+
+_SECTIONS = {
+    "pytest.ini": "",
+    "pyproject.toml": "[tool.pytest",
+    "tox.ini": "[pytest]",
+    "setup.cfg": "[tool:pytest]",
+}
+
+
+def _configures_pytest(folder: Path) -> bool:
+    files = ((folder / name, section) for name, section in _SECTIONS.items())
+    return any(path.exists() and section in path.read_text() for path, section in files)

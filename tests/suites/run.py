@@ -2,6 +2,7 @@
 
     python tests/suites/run.py requests                 plain, general, fast; then the comparison
     python tests/suites/run.py requests --way fast      one way only, compared with the last plain
+    python tests/suites/run.py ecosystem                the packages of packages.py
     python tests/suites/run.py requests --short         the selection for CI: everything passes
     python tests/suites/run.py requests --way fast -- -k redirect -x      arguments for pytest
 
@@ -23,7 +24,9 @@ from typing import Any
 
 import compare
 from environment import FOLDER, python_for, unpacked
-from table import REASONS, SUITES, Suite
+from packages import PACKAGES
+from suite import Suite
+from table import REASONS, SUITES
 
 _PLUGINS = Path(__file__).with_name("plugins")
 #: Nobody's proxies and certificates, as in our own tests.
@@ -110,12 +113,18 @@ def main() -> int:
     arguments, more = parser.parse_known_args(_before_dashes(sys.argv[1:]))
     if more:
         parser.error(f"unknown arguments: {more}")
-    names = arguments.names or list(SUITES)
+    names = _names(arguments.names)
     if unknown := set(names) - SUITES.keys():
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
     extra = tuple(sys.argv[1:][len(_before_dashes(sys.argv[1:])) + 1 :])
     results = [_one(name, arguments.way, arguments.short, extra) for name in names]
     return 0 if all(results) else 1
+
+
+def _names(given: list[str]) -> list[str]:
+    """The suites meant; `ecosystem` stands for all those of packages."""
+    several = {"ecosystem": list(PACKAGES)}
+    return [name for each in given or SUITES for name in several.get(each, [each])]
 
 
 def _before_dashes(arguments: list[str]) -> list[str]:

@@ -7,44 +7,9 @@ runs in `.suites/<venv>`, where GRequests is installed from the working tree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """The tests of one package.
-
-    Attributes:
-        package: whose sdist has the tests, by its name on PyPI.
-        needs: requirements of the tests, installed beside GRequests and the package.
-        needs_alone: the same, installed without what they require in turn (`--no-deps`).
-        arguments: of pytest, in the folder of the unpacked sdist.
-        short: arguments for the selection that CI runs instead; no plain run, everything passes.
-        deselect: tests that are left out in every way of running, each with the reason.
-        plugins: what makes it send through GRequests, from `plugins/`.
-        helpers: further plugins from there, for every way of running, plain too.
-        ways: besides `plain`.
-        through: `imap` (scheduler and greenlets) or `map` (a single request, in the caller's
-            greenlet, where mocks that look at their thread or stack want it).
-        environment: variables to be set.
-        venv: suites of one name share an environment; another name, if requirements conflict.
-        timeout: seconds for one test.
-    """
-
-    package: str
-    needs: tuple[str, ...] = ()
-    needs_alone: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    short: tuple[str, ...] | None = None
-    deselect: dict[str, str] = field(default_factory=dict)
-    plugins: tuple[str, ...] = ("suite_sending",)
-    helpers: tuple[str, ...] = ()
-    ways: tuple[str, ...] = ("general", "fast")
-    through: str = "imap"
-    environment: dict[str, str] = field(default_factory=dict)
-    venv: str = "venv"
-    timeout: int = 60
-
+from packages import PACKAGES
+from packages import REASONS as REASONS_OF_PACKAGES
+from suite import HTTPBIN, HTTPBIN_ALONE, Suite
 
 _BLACK_HOLE = (
     "It connects to an address that must swallow its packets (240.0.0.0), which depends on the "
@@ -54,10 +19,6 @@ _TIMEOUTS = "test/with_dummyserver/test_connectionpool.py::TestConnectionPoolTim
 _PROXIES = "test/with_dummyserver/test_proxy_poolmanager.py::TestHTTPProxyManager::test_"
 _THREAD_IDS = "It fails now and then: it holds that a thread's id is never that of one that ended."
 _HTTPS = "test/with_dummyserver/test_https.py::TestHTTPS_"
-
-#: httpbin asks for an old greenlet before Python 3.12 and works with any.
-HTTPBIN = ("brotlicffi", "decorator", "flask>=2.2.4", "six", "werkzeug>=2.2.2")
-HTTPBIN_ALONE = ("httpbin>=0.10.4,<0.11", "pytest-httpbin==2.1.0")
 
 SUITES: dict[str, Suite] = {
     "requests": Suite(
@@ -90,6 +51,7 @@ SUITES: dict[str, Suite] = {
         helpers=("suite_hypercorn",),
         ways=("general",),
     ),
+    **PACKAGES,
 }
 
 _POOLS = (
@@ -127,4 +89,5 @@ REASONS: dict[tuple[str, str, str], str] = {
     ("requests", "fast", f"{_DIFFERENT_POOLS}tls_settings_verify_bundle_unexpired_cert"): _POOLS,
     **{("urllib3", "general", test): _DROPPED for test in _OPTIONS},
     **{("urllib3", "general", test): _MOCKED for test in _REUSE},
+    **REASONS_OF_PACKAGES,
 }
