@@ -47,7 +47,7 @@ def fast(monkeypatch):
     def refuse(*_):
         pytest.fail("it took the general lane")
 
-    for name in ("perform", "perform_prepared", "perform_signed", "perform_by_adapter"):
+    for name in ("perform", "perform_prepared", "perform_signed"):
         monkeypatch.setattr(_general, name, refuse)
 
 
@@ -384,7 +384,7 @@ def test_the_deadline_of_a_map_ends_the_second_request(server):
     gate.close()
 
 
-@pytest.mark.usefixtures("no_leaks", "fast")
+@pytest.mark.usefixtures("no_leaks")
 def test_a_hook_that_sends_again_lets_others_run(server):
     """The usual renewal of a token, by a plain response hook."""
     gate = server.hold("/again", count=10)
@@ -415,7 +415,7 @@ def test_the_twin_of_an_adapter(server):
 
     session = requests.Session()
     adapter = session.get_adapter("http://")
-    request = grequests.get(server.url("/"), session=session, callback=look)
+    request = grequests.get(server.url("/"), session=session, auth=auth(), callback=look)
     (response,) = grequests.map([request])
     (twin,) = seen
     assert isinstance(twin, requests.adapters.HTTPAdapter)

@@ -1,9 +1,8 @@
-"""`response.connection` in a response hook: the adapter, sending through the engine.
+"""`response.connection` in the hooks of `HTTPDigestAuth`: the adapter, sending through the engine.
 
-Hooks send again what has to be sent again (with credentials, mostly) by `response.connection.send`,
-as `HTTPDigestAuth` does. What they are given there looks like the session's adapter, sends over the
-same connections as the request did, and lets other greenlets run meanwhile. What the engine cannot
-send the adapter itself sends, by the general lane.
+Hooks send again what has to be sent again (with credentials, mostly) by `response.connection.send`.
+What digest is given there looks like the session's adapter, sends by the engine, and lets other
+greenlets run meanwhile. What the engine cannot send, the adapter itself sends by the general lane.
 
 Knows both lanes' ways to send one prepared request; nothing of redirects, cookies and hooks.
 """
@@ -57,7 +56,7 @@ class EngineAdapter(HTTPAdapter):
         """Stand in for the adapter of a response of the fast lane."""
         fields = self.__dict__
         fields["_response"] = response
-        fields["_adapter"] = response._source[2].adapter or _general.shared_adapter()
+        fields["_adapter"] = adapter_of(response)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} for {self._adapter!r}>"
@@ -91,7 +90,11 @@ class EngineAdapter(HTTPAdapter):
                 pass
             else:
                 return _Resending(ready, options, self).response()
-        return _general.perform_by_adapter(self._adapter, request, {"stream": stream, **kwargs})
+        kwargs["stream"] = stream
+        sent: AnyResponse = _general.inside(
+            self._adapter, lambda: self._adapter.send(request, **kwargs)
+        )
+        return sent
 
     def _address(self, request: PreparedRequest, options: Options) -> Prepared:
         url = request.url
@@ -106,6 +109,11 @@ class EngineAdapter(HTTPAdapter):
         """Close the adapter's connections, and the engine's to the origin of the response."""
         self._adapter.close()
         self._response._source[4].close_idle()
+
+
+def adapter_of(response: Response) -> HTTPAdapter:
+    """The adapter that would have sent a response's request in Requests."""
+    return response._source[2].adapter or _general.shared_adapter()
 
 
 def _itself(adapter: HTTPAdapter) -> HTTPAdapter:
@@ -255,4 +263,4 @@ def give_back(*responses: Any) -> None:
             del response.connection
 
 
-__all__ = ["IDEMPOTENT", "EngineAdapter", "give_back", "leave_undecoded"]
+__all__ = ["IDEMPOTENT", "EngineAdapter", "adapter_of", "give_back", "leave_undecoded"]

@@ -20,7 +20,7 @@ from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.hooks import dispatch_hook
 
 from . import _general, _stock
-from ._adapter import IDEMPOTENT, RETRY_AFTER, EngineAdapter, give_back, leave_undecoded
+from ._adapter import IDEMPOTENT, RETRY_AFTER, EngineAdapter, adapter_of, give_back, leave_undecoded
 from ._asyncrequest import AsyncRequest
 from ._auth import address_signed, auth_of, prepare_signed
 from ._body import Source
@@ -590,9 +590,13 @@ class Call(Exchange):
         body: Any = response._content
         if self._decode(response) is not None:
             leave_undecoded(response, body)  # the hooks may look at it or not
-        resume(with_jar(prepared))
-        response.connection = EngineAdapter(response)
-        hooked = dispatch_hook("response", prepared.hooks, response, **self._options.send_kwargs())
+        if resume(with_jar(prepared)):
+            response.connection = EngineAdapter(response)
+        kwargs = self._options.send_kwargs()
+        hooked = _general.inside(
+            adapter_of(response),
+            lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
+        )
         give_back(response, hooked, *getattr(hooked, "history", ()))
         sent = None if hooked is response else prepared
         if self._options.stream and (self._options.allow_redirects or sent) and hooked.is_redirect:

@@ -32,8 +32,8 @@ from ._stock import is_stock
 
 __all__ = [
     "close",
+    "inside",
     "perform",
-    "perform_by_adapter",
     "perform_prepared",
     "perform_signed",
     "shared_adapter",
@@ -119,21 +119,22 @@ def perform_signed(
     return _inside(session, request.url, None, send)
 
 
-def perform_by_adapter(
-    adapter: HTTPAdapter, request: requests.PreparedRequest, kwargs: dict[str, Any]
-) -> requests.Response:
-    """Send a prepared request by an adapter, without a session; `kwargs` are those of its `send`.
+def inside(adapter: HTTPAdapter, function: Callable[[], Any]) -> Any:
+    """Call a function that may send by an adapter, letting other greenlets run while it waits.
+
+    That is a response hook. What it sends goes over green connections, and over that which it has
+    released last, as in Requests: to NTLM and Negotiate that matters. The engine would give a
+    connection that is free to whoever waits for one.
 
     Raises:
-        What `adapter.send` raises, unchanged.
+        What the function raises.
     """
 
-    def send(used: Any) -> requests.Response:
-        _green_adapter(adapter)
-        response: requests.Response = used.send(request, **kwargs)
-        return response
+    def call(used: Any) -> Any:
+        _green_adapter(used)
+        return function()
 
-    return _inside(adapter, request.url, None, send)
+    return _inside(adapter, None, None, call)
 
 
 def _inside(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response:

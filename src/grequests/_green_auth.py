@@ -102,11 +102,18 @@ def has_nothing_to_do(hooks: list[Any], status: int) -> bool:
     )
 
 
-def resume(request: PreparedRequest) -> None:
-    """Have the running greenlet's state be that of a request that was prepared in another one."""
+def resume(request: PreparedRequest) -> bool:
+    """Have the running greenlet's state be that of a request that was prepared in another one.
+
+    Returns:
+        Whether there is any, because the request is one of HTTPDigestAuth's own.
+    """
+    found = False
     for hook in request.hooks["response"]:
         auth = getattr(hook, "__self__", None)
         if type(auth) is HTTPDigestAuth:
             position = request._body_position if hasattr(request.body, "tell") else None
             auth._thread_local.pos = position
             auth._thread_local.num_401_calls = 1
+            found = True
+    return found

@@ -74,6 +74,11 @@ class IdleQueue(queue.LifoQueue[Any]):
         self.queue.append(item)
         self._filled.release()
 
+    def exchange_oldest(self, item: Any) -> Any:
+        """Add an item in place of the oldest, which is returned."""
+        self.queue.append(item)  # first: another thread may be about to take one
+        return self.queue.pop(0)
+
 
 # --- Retry ---------------------------------------------------------------------------------------
 
@@ -132,6 +137,19 @@ class _GreenPool:
         conn = super()._get_conn(*args, **kwargs)  # type: ignore[misc]
         close_if_other_kind(conn)
         return conn
+
+    def _put_conn(self, conn: Any) -> None:
+        """Keep the connection that was used last, rather than those that have long been idle.
+
+        Who answers a challenge (NTLM, Negotiate) releases its connection and takes it again at
+        once; had a full pool closed it meanwhile, as stock pools do, it would be refused.
+        """
+        idle = self.pool  # type: ignore[attr-defined]
+        if conn is not None and type(idle) is IdleQueue and idle.full():
+            conn = idle.exchange_oldest(conn)
+            if conn is None:
+                return
+        super()._put_conn(conn)  # type: ignore[misc]
 
     def urlopen(self, *args: Any, **kwargs: Any) -> Any:
         if inside() and "retries" in kwargs:
