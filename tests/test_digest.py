@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 import requests
 import requests.auth
-import urllib3.filepost
 from digest import Realm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -275,7 +274,7 @@ def test_one_after_the_other_with_one_auth(lanes, where, uses):
 
 
 @pytest.mark.parametrize("kind", ["bytes", "text", "file at a place", "multipart"])
-def test_bodies_are_sent_twice(lanes, kind, tmp_path, monkeypatch):
+def test_bodies_are_sent_twice(lanes, kind, tmp_path):
     path = tmp_path / "body"
     path.write_bytes(b"0123456789" * 1000)
     site = Site(lanes.server)
@@ -294,12 +293,16 @@ def test_bodies_are_sent_twice(lanes, kind, tmp_path, monkeypatch):
             kwargs["data"].seek(10)
         return None, "POST", "http://example.test/a", kwargs
 
-    monkeypatch.setattr(urllib3.filepost, "choose_boundary", lambda: "b0undary")
     ours = lanes.ours(make)
     assert ours is not None
-    assert ours.wire == lanes.plain(make).wire
+    assert _without_boundaries(ours.wire) == _without_boundaries(lanes.plain(make).wire)
     first, second = (each.partition(b"\r\n\r\n")[2] for each in ours.wire)
     assert first == second != b""
+
+
+def _without_boundaries(wire):
+    chosen = re.search(rb"boundary=(\w+)", wire[0])
+    return [each.replace(chosen[1], b"boundary") for each in wire] if chosen else wire
 
 
 # --- many at once --------------------------------------------------------------------------------
