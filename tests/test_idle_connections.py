@@ -258,15 +258,27 @@ with requests.Session() as session:
     assert run_script(source, server.url()) == "/\n/\n"
 
 
-def test_every_engine_there_is_is_closed_at_exit(monkeypatch):
-    engines = [Engine(gevent.get_hub(), Budget()) for _ in range(5)]
-    closed = []
-    for engine in engines:
-        monkeypatch.setattr(engine, "close", lambda engine=engine: closed.append(engine))
-    monkeypatch.setattr(_engine, "_engines", list(engines))
-    _engine._close_all()
-    assert closed == engines
-    assert _engine._engines == []
+def test_at_exit_a_thread_closes_its_own_connections_and_no_other_threads(server, monkeypatch):
+    # Another thread may be in its loop just then, and a loop is for one thread.
+    mapped, over = threading.Event(), threading.Event()
+    left = []
+
+    def work():
+        grequests.map([grequests.get(server.url())])
+        mapped.set()
+        over.wait()
+        left.append(current_engine().statistics().open)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    mapped.wait()
+    grequests.map([grequests.get(server.url())])
+    monkeypatch.setattr(_engine, "_engines", list(_engine._engines))
+    _engine._close_at_exit()
+    assert current_engine().statistics().open == 0
+    over.set()
+    thread.join()
+    assert left == [1]
 
 
 def test_nothing_is_warned_of_when_a_loop_is_left_by_exit(server):

@@ -25,7 +25,7 @@ from ._asyncrequest import AsyncRequest
 from ._auth import address_signed, auth_of, prepare_signed
 from ._body import Source
 from ._decode import decode_body
-from ._engine import Body, Exchange, Failure, Phase, current_engine
+from ._engine import Body, Exchange, Failure, current_engine
 from ._environment import Environment
 from ._green_auth import green_auth, has_nothing_to_do, resume
 from ._lane import general_reason, is_own_auth
@@ -498,11 +498,6 @@ class Call(Exchange):
             self._fail(error)
 
     def _on_failure(self, failure: Failure) -> None:
-        cause = failure.cause
-        if failure.phase is Phase.SEND and isinstance(cause, (KeyboardInterrupt, SystemExit)):
-            self.request._in_flight = False
-            self.run.sink.interrupt(cause)
-            return
         prepared = self._prepared_request()
         self._retry(*after_failure(self, failure, self._target, self._retries, prepared))
 

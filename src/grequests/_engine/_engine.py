@@ -22,6 +22,7 @@ from gevent.monkey import get_original
 from ._budget import BUDGET, Budget
 from ._deadlines import Deadlines
 from ._failure import Failure, Phase
+from ._parking import park
 from ._pool import Origin, OriginKey
 from ._resolve import Resolver
 from ._watchers import close_watcher
@@ -276,7 +277,7 @@ class _Closer:
         self._engine = engine
 
     def __del__(self, is_finalizing: Any = sys.is_finalizing) -> None:
-        if not is_finalizing():  # at exit, _close_all has seen to it
+        if not is_finalizing():  # at exit, _close_at_exit has seen to it
             drop(self._engine)
             _destroy_hub(self._engine)
 
@@ -325,9 +326,18 @@ def close_engine() -> None:
 
 
 @atexit.register
-def _close_all() -> None:
-    for engine in [*_engines]:  # `drop` shortens it
+def _close_at_exit() -> None:
+    """Close this thread's connections, and have other threads keep still.
+
+    Their connections stay open: daemons run on until the interpreter is gone, and a loop is not to
+    be touched while its thread is in it.
+    """
+    hub = gevent.hub._get_hub()  # type: ignore[attr-defined]
+    engine: Engine | None = getattr(hub, _ATTRIBUTE, None)
+    if engine is not None:
         drop(engine)
+    pid = os.getpid()
+    park(each.hub for each in _engines if each.pid == pid and each.hub.loop is not None)
 
 
 def _after_fork() -> None:
