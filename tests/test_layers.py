@@ -125,7 +125,7 @@ MAY_IMPORT = {
     "_stock_original": set(),
     "_stock_watch": {"_stock_original"},
     "_lane": {"_stock"},
-    "_bulk": {"_asyncrequest", "_call", "_exceptions", "_scheduler", "_signals"},
+    "_bulk": {"_asyncrequest", "_call", "_exceptions", "_scheduler", "_signals", "_stock"},
     "_api": {"_asyncrequest", "_bulk", "_engine", "_general", "_exceptions"},
 }
 

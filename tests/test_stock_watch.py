@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 
 import pytest
 
@@ -96,13 +97,19 @@ def test_a_witness_is_touched_while_others_look_at_what_it_watches():
     class Middle(Base):
         """Between."""
 
-    witness = _stock_watch._witness_of(Middle)
-    armed = _stock_watch._arm(witness)
-    assert witness.__flags__ == armed
+    witness = _stock_watch._witness_of(Middle, Mapping)
+    armed, flags = _stock_watch._arm(witness), _stock_watch._flags_of
+    assert flags(witness) == armed
     Base.attribute = 2
     assert (Base.attribute, Middle.attribute, Middle().attribute) == (2, 2, 2)
-    assert witness.__flags__ != armed
-    assert _stock_watch._arm(witness) == armed == witness.__flags__
+    assert flags(witness) != armed
+    # Who walks through subclasses comes by the witness.
+    assert [each.attribute for each in Middle.__subclasses__()] == [2]
+    assert not isinstance(type("New", (), {})(), Mapping)
+    assert flags(witness) != armed
+    assert _stock_watch._arm(witness) == armed == flags(witness)
+    assert [each.attribute for each in Middle.__subclasses__()] == [2]
+    assert flags(witness) == armed
 
 
 def test_a_touch_during_a_look_is_not_lost(monkeypatch):

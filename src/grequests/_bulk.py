@@ -13,6 +13,7 @@ from ._call import Call, Run
 from ._exceptions import InvalidSizeError, NotARequestError, RequestInFlightError
 from ._scheduler import Scheduler
 from ._signals import heard
+from ._stock import glance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -63,6 +64,9 @@ def forget_outcome(request: AsyncRequest) -> None:
 def calls(run: Run, requests: Iterable[Any]) -> Iterator[Call]:
     """The requests as jobs, checked one by one as they are pulled."""
     for index, request in enumerate(requests):
+        if run.looked and not glance():
+            # The iterator, or who reads the results, has just switched something on.
+            run.looked = False
         yield Call(run, take(request, index), index)
 
 

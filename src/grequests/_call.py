@@ -81,7 +81,7 @@ class Run(RunContext):
         overrides: keywords that take precedence over the requests' own.
     """
 
-    __slots__ = ("looked", "overrides", "sink", "stream", "templates")
+    __slots__ = ("context", "looked", "overrides", "sink", "stream", "templates")
 
     def __init__(self, *, stream: bool = False, overrides: dict[str, Any] | None = None) -> None:
         super().__init__(current_engine(), Environment())
@@ -90,7 +90,16 @@ class Run(RunContext):
         self.sink: Sink
         #: Whether the stock functions were looked at since other greenlets last ran.
         self.looked = False
-        self.templates = Templates(self, stream=stream)
+        #: The caller's, for code that has to run in it and is started by the event loop.
+        self.context = contextvars.copy_context()
+        self.templates: Templates
+
+    def begin(self) -> None:
+        """Nobody looks on: go on without looking, for now."""
+        self.looked = True
+        if not hasattr(self, "templates"):
+            # Not before: preparing a model request is a call that somebody might count.
+            self.templates = Templates(self, stream=self.stream)
 
     def is_awaited(self) -> bool:
         return self.sink.is_awaited()
@@ -148,6 +157,7 @@ class Call(Exchange):
             if self._prepared is not None:
                 self._resend()
             elif not self._start_plain():
+                self.run.looked = False  # parameters and bodies may be anybody's code
                 self._start_other()
         except Exception as error:  # noqa: BLE001 - it is this request's outcome
             self._fail(error)
@@ -183,7 +193,7 @@ class Call(Exchange):
             # Since the last look nobody else has run but the user's iterator.
             if run.overrides or not _untouched():
                 return False
-            run.looked = True
+            run.begin()
         url = request.url
         match = SIMPLE_URL.fullmatch(url) if type(url) is str else None
         if match is None or type(request).send is not _plain_send:
@@ -479,9 +489,11 @@ class Call(Exchange):
         history.append(response)
         self._options = options = options_for(following, options)
         try:
-            ready = address_hop(following, options)
+            ready = address_hop(following, options) if _untouched() else None
         except NotPlainError:
-            self._spawn(self._run_rest, following)
+            ready = None
+        if ready is None:
+            self._spawn(self._run_rest, following, context=self.run.context)
             return
         self._retries = options.retries
         self._send(ready)

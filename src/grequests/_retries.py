@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3 import connectionpool
+from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, ProxyError, SSLError
 
 from ._engine import Phase
 from ._response import with_jar
@@ -56,7 +57,22 @@ def after_failure(
         left = retries.increment(exchange.method, target, error=error, _pool=pool)
     except Exception as final:
         raise send_error(final, prepared) from final
+    _warn(left, error, target, origin.host)
     return left, left.get_backoff_time()
+
+
+def _warn(left: Any, error: Exception, target: str, host: str) -> None:
+    """Log what urllib3 logs before it tries again."""
+    cause: Any = error.original_error if isinstance(error, ProxyError) else error
+    if isinstance(cause, (ProtocolError, SSLError)):
+        cause = cause.args[-1]
+    connectionpool.log.warning(
+        "Retrying (%r) after connection broken by '%r': %s",
+        left,
+        cause,
+        target,
+        extra={"__urllib3-retry-warning": {"host": host}},
+    )
 
 
 def after_status(

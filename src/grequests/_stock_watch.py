@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import re
 import sys
+from abc import ABCMeta
+from contextlib import suppress
 from functools import cache
 from operator import attrgetter
 from types import CodeType, FunctionType
@@ -49,19 +51,44 @@ _IDLE = frozenset(
 )
 
 
+#: `flags_of(cls)` is `cls.__flags__`, past any metaclass.
+_flags_of: Callable[[type], int] = vars(type)["__flags__"].__get__
+
+
+class _Quiet(ABCMeta):
+    """A class that stays without its version when others look at it.
+
+    They do so when they walk through the subclasses of something: abstract base classes when they
+    are asked for instances, and whoever wants to patch "all sessions".
+    """
+
+    def __subclasscheck__(cls, _: type) -> bool:
+        return False
+
+    def __getattribute__(cls, name: str) -> Any:
+        before = _flags_of(cls)
+        try:
+            return type.__getattribute__(cls, name)
+        finally:
+            if _flags_of(cls) != before:
+                type.__setattr__(cls, "seen", True)  # which takes the version away again
+
+
 def _witness_of(*classes: type) -> Any:
     """A class that is touched when one of these is.
 
     Raises:
         TypeError: no class can be a subclass of them all.
     """
-    return type("Witness", classes, {"__doc__": "Tells whether its bases are as they were."})
+    space = {"__module__": __name__, "__doc__": "Tells whether its bases are as they were."}
+    return _Quiet("Witness", classes, space)
 
 
 def _arm(witness: Any) -> int:
     """Give a witness its version; its flags, which change when it is touched."""
-    getattr(witness, "whatever", None)
-    flags = int(witness.__flags__)
+    with suppress(AttributeError):
+        type.__getattribute__(witness, "whatever")
+    flags = _flags_of(witness)
     return flags if flags & _VALID_VERSION else -1  # a class has only so many versions
 
 
@@ -71,7 +98,7 @@ def _flags_tell() -> bool:
     witness = _witness_of(base)
     armed = _arm(witness)
     base.attribute = 2
-    touched = witness.__flags__
+    touched = _flags_of(witness)
     # Others may look at the base meanwhile; that does not give the witness its version back.
     return bool(armed > 0 and base.attribute == 2 and touched != armed)  # noqa: PLR2004
 
@@ -163,8 +190,8 @@ class Watch:
 
     def _witness_terms(self) -> Iterator[_Term]:
         for n, witness in enumerate(self._witnesses if _FLAGS_TELL else ()):
-            values = {f"witness{n}": witness, f"flags{n}": self._armed[n]}
-            yield _Term(f"witness{n}.__flags__ == flags{n}", values, n == 0)
+            values = {"flags_of": _flags_of, f"witness{n}": witness, f"flags{n}": self._armed[n]}
+            yield _Term(f"flags_of(witness{n}) == flags{n}", values, n == 0)
 
     def _module_terms(self) -> Iterator[_Term]:
         for n, (module, names) in enumerate(self._modules):
