@@ -156,7 +156,7 @@ def test_a_retry_after_a_broken_connection_is_warned_of(server, caplog, send):
             found = session.get(server.url("/flaky"))
         else:
             (found,) = grequests.map([grequests.get(server.url("/flaky"), session=session)])
-            assert type(found).__module__ == "grequests._response"
+            assert type(found).__module__.startswith("grequests")
     assert found.text == "ok"
     written = said(caplog)
     caplog.clear()  # the records hold the error, which holds a socket

@@ -178,7 +178,7 @@ _REQUESTS: tuple[Watched, ...] = (
         ),
     ),
     (urllib3.fields, ("format_multipart_header_param",)),
-    (urllib3.filepost, ("choose_boundary", "iter_field_objects")),
+    (urllib3.filepost, ("iter_field_objects",)),
     (
         http.client,
         (
