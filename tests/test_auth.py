@@ -129,7 +129,11 @@ REQUEST = st.tuples(
     st.sampled_from(["/", "/cookie", "/302", "/307/away", "/a%20b?x=|", "//x"]),
     st.sampled_from(
         [{}, {"data": {"a": "ä"}}, {"json": [1]}, {"data": b"raw"}, {"params": {"q": "1"}}]
-        + [{"cookies": {"k": "v"}}, {"headers": {"Authorization": "mine"}, "data": "text"}]
+        + [
+            {"stream": True},
+            {"cookies": {"k": "v"}},
+            {"headers": {"Authorization": "mine"}, "data": "text"},
+        ]
     ),
     st.sampled_from(["request", "session", "function", "both"]),
 )

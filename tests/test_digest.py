@@ -6,6 +6,8 @@ import copy
 import io
 import os
 import re
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -236,6 +238,7 @@ PATHS = st.sampled_from(
 )
 BODIES = st.sampled_from(
     [{}, {"data": {"a": "b"}}, {"json": [1]}, {"data": "ä"}, {"cookies": {"c": "d"}}]
+    + [{"stream": True}, {"stream": True, "data": "x"}]
     + [{"allow_redirects": False}, {"headers": {"Authorization": "mine"}}]
 )
 WHERE = st.sampled_from(["none", "session", "session.auth"])
@@ -358,6 +361,36 @@ def test_what_one_has_learned_serves_all_others_and_the_owner(server):
 
 
 @pytest.mark.usefixtures("no_leaks", "fast")
+@pytest.mark.parametrize("by", ["map", "keyword"])
+def test_streamed_answers(server, by):
+    """The 401 is read at once, its connection is used again, and the answer is the user's to read."""
+    long = b"0123456789" * 30_000
+    realm = Realm()
+    plain = guarded(realm)
+
+    def handle(request):
+        told = plain(request)
+        return answer(long) if told.startswith(b"HTTP/1.1 200") else told
+
+    server.on("/*", handle)
+    shared = auth()
+    kwargs = {"stream": True} if by == "keyword" else {}
+    urls = [server.url(f"/{n}") for n in range(20)]
+    opened = current_engine().statistics().opened
+    (first,) = grequests.map([grequests.get(urls[0], auth=shared, **kwargs)], stream=by == "map")
+    assert (first.status_code, len(first.history)) == (200, 1)
+    assert not first._content_consumed  # noqa: SLF001
+    assert b"".join(first.iter_content(10_000)) == long
+    assert current_engine().statistics().opened == opened + 1
+    wanted = [grequests.get(url, auth=shared, **kwargs) for url in urls]
+    for response in grequests.map(wanted, stream=by == "map"):
+        assert response.history == []
+        assert response.raw.read(10) == b"0123456789"
+        assert len(response.content) == len(long) - 10
+    assert realm.refused == [None]
+
+
+@pytest.mark.usefixtures("no_leaks", "fast")
 def test_hooks_and_callbacks_see_the_answer_not_the_401(server):
     server.on("/*", guarded(Realm()))
     seen = []
@@ -431,3 +464,40 @@ def test_the_twin_of_an_adapter(server):
     assert current_engine().statistics().idle == 1
     twin.close()
     assert current_engine().statistics().idle == 0
+
+
+PATCHED = """
+import sys
+from gevent import monkey
+monkey.patch_all()
+import requests
+from requests.auth import HTTPDigestAuth
+import grequests
+
+base, forced = sys.argv[1:]
+shared = HTTPDigestAuth("user", "secret")
+session = requests.Session()
+if forced == "general":
+    session.mount("http://", type("Mine", (requests.adapters.HTTPAdapter,), {})())
+kwargs = {"auth": shared, "session": session}
+codes = [r.status_code for r in grequests.map([grequests.get(base + "first", **kwargs)])]
+wanted = [grequests.get(f"{base}{n}", **kwargs) for n in range(30)]
+print(codes, {(r.status_code, len(r.history)) for r in grequests.map(wanted, size=10)})
+print(session.get(base + "owner", auth=shared).history, isinstance(shared, HTTPDigestAuth))
+"""
+
+
+@pytest.mark.parametrize("lane", ["fast", "general"])
+def test_in_a_patched_process_a_nonce_serves_all_greenlets_too(server, lane):
+    """There a thread-local is a greenlet-local, and each greenlet would be refused once."""
+    realm = Realm()
+    server.on("/*", guarded(realm))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PATCHED, server.url("/"), lane],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.stderr, done.stdout) == ("", "[200] {(200, 0)}\n[] True\n")
+    assert realm.refused == [None]
