@@ -176,12 +176,15 @@ def test_most_of_these_took_the_fast_lane(lanes):
 @pytest.mark.parametrize("kind", [HTTPBasicAuth, HTTPProxyAuth])
 @pytest.mark.parametrize("path", ["/", "/302", "/302/away"])
 @pytest.mark.parametrize("where", ["request", "session"])
-def test_auth_of_requests_own(lanes, kind, path, where):
+@pytest.mark.parametrize("proxy", [None, "http://proxy.test:3128", "http://a:b@proxy.test:3128"])
+def test_auth_of_requests_own(lanes, kind, path, where, proxy):
     def make():
         auth = type("Mine", (kind,), {})("ü", b"p") if where == "session" else kind("ü", "p:q")
         session = requests.Session()
         session.auth = auth if where == "session" else None
         kwargs = {"auth": auth} if where == "request" else {}
+        if proxy is not None:
+            kwargs["proxies"] = {"http": proxy}
         return session, "GET", f"http://example.test{path}", kwargs
 
     assert lanes.compare(make) is not None

@@ -17,9 +17,19 @@ import requests.auth
 from digest import Realm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recording import LEFT_BY_REQUESTS, OK, Answer, Lanes, Recorder, sealed_environment
+from recording import (
+    LEFT_BY_REQUESTS,
+    OK,
+    Answer,
+    Lanes,
+    Recorder,
+    cookies_of,
+    describe,
+    sealed_environment,
+)
 from requests.auth import HTTPDigestAuth
 from servers import Gate, answer
+from urllib3.util.retry import Retry
 
 import grequests
 from grequests import _general
@@ -230,6 +240,83 @@ def test_a_server_that_leaves_in_the_middle(lanes):
 
             site.begin = begin
             compare(lanes, site)
+
+
+@pytest.mark.parametrize("fault", ["503", "reset"])
+def test_retries_of_the_second_request(lanes, fault):
+    """The adapter's `Retry` counts for each of the two requests from its beginning."""
+    site = Site(lanes.server)
+    plain_begin, whole = site.begin, site.answer
+    faults = []
+
+    def answer_(request):
+        told = whole(request)
+        if told.data.startswith(b"HTTP/1.1 200") and not faults:
+            faults.append(fault)
+            if fault == "reset":
+                return Answer(b"", reset=True)
+            return Answer(b"HTTP/1.1 503 Later\r\nContent-Length: 5\r\n\r\nlater")
+        return told
+
+    def begin():
+        plain_begin()
+        faults.clear()
+        lanes.server.default = answer_
+
+    def session():
+        own = requests.Session()
+        retries = Retry(2, status_forcelist=[503], backoff_factor=0)
+        own.mount("http://", requests.adapters.HTTPAdapter(max_retries=retries))
+        return own
+
+    site.begin = begin
+    assert len(compare(lanes, site, session=session).wire) == 3
+
+
+@pytest.mark.parametrize("verb", ["raises", "replaces", "sends elsewhere"])
+def test_hooks_behind_digests_own(lanes, verb):
+    site = Site(lanes.server)
+
+    def hook(r, **kwargs):
+        if verb == "raises":
+            msg = "no"
+            raise LookupError(msg)
+        if verb == "replaces":
+            replaced = requests.Response()
+            replaced.status_code, replaced.url, replaced._content = 299, r.url, b"mine"  # noqa: SLF001
+            replaced.request, replaced.raw = r.request, r.raw
+            return replaced
+        following = r.request.copy()
+        following.url = "http://example.test/elsewhere"
+        return r.connection.send(following, **kwargs)
+
+    def make():
+        site.begin()
+        kwargs = {"auth": auth(), "hooks": {"response": hook}}
+        return requests.Session(), "GET", "http://example.test/a", kwargs
+
+    with lanes._engine_everywhere():  # noqa: SLF001
+        session, method, url, kwargs = make()
+        request = grequests.request(method, url, session=session, **kwargs)
+        lanes.server.taken()
+        request.send()
+        ours = lanes.server.taken(), cookies_of(session.cookies)
+    with lanes._requests_everywhere():  # noqa: SLF001
+        session, method, url, kwargs = make()
+        try:
+            response, error = session.request(method, url, **kwargs), None
+        except LookupError as raised:
+            response, error = None, raised
+        assert ours == (lanes.server.taken(), cookies_of(session.cookies))
+    if error is not None:
+        assert describe(request.exception) == describe(error)
+        return
+    for name in ("status_code", "url", "content", "reason", "ok"):
+        assert getattr(request.response, name) == getattr(response, name)
+    assert [each.status_code for each in request.response.history] == [
+        each.status_code for each in response.history
+    ]
+    session.close()
 
 
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT"])
