@@ -5,23 +5,26 @@ allowed); SUITE_THROUGH is `imap` (the scheduler, greenlets) or `map` (a single 
 in the caller's greenlet).
 
 The fast lane is taken only while everything on the way is stock, so nothing here replaces what it
-looks at. Three doors are watched:
+looks at: functions and classes stay the objects they are, and other *code* is put into functions.
 
-* `session.request` and `session.send`, as somebody outside calls them, through a `__getattribute__`
-  put on the class Session. `super().request(...)` and `Session.request(self, ...)` inside a
-  subclass do not come by it, so that a subclass' own method runs once, inside, as with any user.
-* `requests.request` and with it `requests.get` and so on, by the code of that function, which stays
-  the same object. It becomes a request without a session, as `grequests.get(url)` is.
+* `requests.request`, and with it `requests.get` and so on, becomes a request without a session, as
+  `grequests.get(url)` is.
+* `session.get`, `session.post` and so on become a request with that session, and so does
+  `session.request`, unless somebody has put a `request` of their own before it: then that one runs
+  outside and what is left of the way runs inside the general lane.
+* `session.send` sends in the general lane, as GRequests does with redirects there: it has no call
+  for prepared requests.
 
-Requests' own code, when GRequests runs it in its general lane, finds all three as they always were.
+Requests' own code, when GRequests runs it in its general lane, finds all of them as they always
+were.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
-import sys
 from collections import Counter
-from contextvars import ContextVar
+from types import FunctionType
 from typing import Any
 
 import requests
@@ -35,7 +38,7 @@ from grequests import _call, _general, _green_dial, _stock
 _WAY = os.environ["SUITE_WAY"]
 _THROUGH = os.environ.get("SUITE_THROUGH", "imap")
 
-_Session = requests.Session
+_VERBS = ("get", "options", "head", "post", "put", "patch", "delete")
 
 
 # --- the doors -----------------------------------------------------------------------------------
@@ -46,100 +49,139 @@ def _is_inside() -> bool:
     return _green_dial._hub.get() is not None
 
 
-def _getattribute(self: Any, name: str) -> Any:
-    if name in _SENDERS and not _is_inside():
-        found = object.__getattribute__(self, name)
-        if name not in object.__getattribute__(self, "__dict__"):
-            return _Door(found, _SENDERS[name](self, found))
-        return found
-    return object.__getattribute__(self, name)
-
-
 class _Door:
-    """Stands in for a bound method, and equals each other that does."""
+    """A function of Requests that leads to GRequests.
 
-    def __init__(self, method: Any, function: Any) -> None:
-        self.__wrapped__ = method
-        self._function = function
+    Args:
+        owner: the module or class it is found in.
+        name: under which.
+        lead: called as ``lead(door, arguments)`` by whoever comes from outside; the arguments are
+            given by name.
+    """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._function(*args, **kwargs)
+    def __init__(self, owner: Any, name: str, lead: Any) -> None:
+        self.function = vars(owner)[name]
+        self.owner = owner
+        self.name = name
+        self.lead = lead
+        self.parameters = inspect.signature(self.function).parameters
+        self.original = FunctionType(
+            self.function.__code__,
+            self.function.__globals__,
+            name,
+            self.function.__defaults__,
+        )
+        self.original.__kwdefaults__ = self.function.__kwdefaults__
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__wrapped__, name)
+    def open(self) -> None:
+        """Put code into the function that comes here."""
+        signature = ", ".join(map(_in_signature, self.parameters.values()))
+        called = ", ".join(map(_in_call, self.parameters.values()))
+        place = len(_doors)
+        _doors.append(self)
+        space: dict[str, Any] = {}
+        exec(
+            f"def {self.name}({signature}):\n"
+            f"  import suite_sending\n"
+            f"  return suite_sending._doors[{place}].enter({called})",
+            space,
+        )
+        old = self.function.__code__
+        self.function.__code__ = space[self.name].__code__.replace(co_filename=old.co_filename)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Door) and other.__wrapped__ == self.__wrapped__
+    def enter(self, *args: Any, **kwargs: Any) -> Any:
+        if _is_inside():
+            return self.original(*args, **kwargs)
+        return self.lead(self, args, kwargs)
 
-    def __hash__(self) -> int:
-        return hash(self.__wrapped__)
+    def is_first(self, session: Any) -> bool:
+        """Whether it is this very function that a call on the session comes to."""
+        found = inspect.getattr_static(session, self.name)
+        return found is self.function
 
-
-def _requests_of(session: Any, method: Any) -> Any:
-    """What `session.request` is for somebody outside."""
-
-    def request(*args: Any, **kwargs: Any) -> Any:
-        given = _named(args, kwargs)
-        if given is None or not {"session", "callback"}.isdisjoint(given):
-            return method(*args, **kwargs)  # its TypeError to raise
-        if session.stream:
-            given.setdefault("stream", None)  # else the `stream=` of imap would count
-        verb, url = given.pop("method"), given.pop("url")
-        return _send(verb, url, session=session, **given)
-
-    return request
-
-
-_POSITIONS = (
-    *("method", "url", "params", "data", "headers", "cookies", "files", "auth", "timeout"),
-    *("allow_redirects", "proxies", "hooks", "stream", "verify", "cert", "json"),
-)
-
-
-def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
-    if len(args) > len(_POSITIONS):
-        return None
-    given = dict(zip(_POSITIONS, args))
-    if given.keys() & kwargs.keys():
-        return None
-    given.update(kwargs)
-    return given if "method" in given and "url" in given else None
-
-
-def _sends_of(session: Any, method: Any) -> Any:
-    """What `session.send` is for somebody outside: GRequests sends no prepared requests itself,
-    but follows redirects with them in its general lane."""
-
-    def send(*args: Any, **kwargs: Any) -> Any:
-        # Inside by now, if a mock kept it to call it later.
-        if _is_inside() or len(args) != 1 or not hasattr(args[0], "url"):
-            return method(*args, **kwargs)
-        _count("prepared")
-        if _THROUGH == "map":
-            return _general.perform_prepared(session, args[0], kwargs)
-        return in_greenlet(lambda: _general.perform_prepared(session, args[0], kwargs))
-
-    return send
+    def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by name, without those that say what is said anyway."""
+        named = dict(zip(self.parameters, args)) | kwargs
+        defaults = {name: each.default for name, each in self.parameters.items()}
+        return {name: value for name, value in named.items() if value is not defaults.get(name, _)}
 
 
-_SENDERS = {"request": _requests_of, "send": _sends_of}
+_ = object()
+_doors: list[_Door] = []
 
 
-def _api_request(method: Any, url: Any, **kwargs: Any) -> Any:
-    """`requests.api.request`: this code is put into that function."""
-    import suite_sending
+def _in_signature(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return f"**{parameter.name}"
+    return parameter.name if parameter.default is parameter.empty else f"{parameter.name}=None"
 
-    return suite_sending.requested(method, url, kwargs)
+
+def _in_call(parameter: inspect.Parameter) -> str:
+    return f"**{parameter.name}" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
 
 
-def requested(method: Any, url: Any, kwargs: dict[str, Any]) -> Any:
-    if _is_inside() or not {"session", "callback"}.isdisjoint(kwargs):
-        with requests.sessions.Session() as session:
-            return session.request(method=method, url=url, **kwargs)
-    return _send(method, url, **kwargs)
+# --- where they lead -----------------------------------------------------------------------------
+
+
+def _api_request(door: _Door, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not {"session", "callback"}.isdisjoint(kwargs):
+        return door.original(*args, **kwargs)  # its TypeError to raise
+    return _send(*args, **kwargs)
+
+
+class _Via:
+    """A session as its `get` and so on see it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def request(self, method: Any, url: Any, **kwargs: Any) -> Any:
+        return _send_with(self._session, method, url, kwargs)
+
+
+def _verb(door: _Door, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    session, *rest = args
+    if not isinstance(session, requests.Session):
+        return door.original(*args, **kwargs)  # borrowed by something else
+    return door.original(_Via(session), *rest, **kwargs)
+
+
+def _session_request(door: _Door, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    session = args[0]
+    if not door.is_first(session):
+        _count("inner")
+        return _inner(session, args[2], lambda used: door.original(used, *args[1:], **kwargs))
+    given = door.given(args, kwargs)
+    given.pop("self")
+    return _send_with(session, given.pop("method"), given.pop("url"), given)
+
+
+def _session_send(door: _Door, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    session, prepared = args
+    url = getattr(prepared, "url", None)
+    if not door.is_first(session):
+        _count("inner")
+        return _inner(session, url, lambda used: door.original(used, prepared, **kwargs))
+    _count("prepared")
+    return _inner(session, url, lambda used: used.send(prepared, **kwargs))
+
+
+def _inner(session: Any, url: Any, send: Any) -> Any:
+    """In the general lane, from here on."""
+
+    def run() -> Any:
+        return _general._inside(session, url, None, send)
+
+    return run() if _THROUGH == "map" else in_greenlet(run)
 
 
 # --- through GRequests ---------------------------------------------------------------------------
+
+
+def _send_with(session: Any, method: Any, url: Any, kwargs: dict[str, Any]) -> Any:
+    if session.stream:
+        kwargs.setdefault("stream", None)  # else the `stream=` of imap would count
+    return _send(method, url, session=session, **kwargs)
 
 
 def _send(method: Any, url: Any, **kwargs: Any) -> Any:
@@ -163,7 +205,6 @@ def _send(method: Any, url: Any, **kwargs: Any) -> Any:
 
 _seen: Counter[str] = Counter()
 _reasons: Counter[str] = Counter()
-_reason: ContextVar[str | None] = ContextVar("reason", default=None)
 
 
 def _count(what: str, number: int = 1) -> None:
@@ -212,14 +253,13 @@ def _counting(perform: Any) -> Any:
 
 
 def pytest_configure() -> None:
-    if "requests.sessions" in sys.modules and "__getattribute__" in vars(_Session):
+    if _doors:
         return
-    _Session.__getattribute__ = _getattribute
-    function = requests.api.request
-    code = _api_request.__code__
-    function.__code__ = code.replace(
-        co_filename=function.__code__.co_filename, co_name=function.__code__.co_name
-    )
+    _Door(requests.api, "request", _api_request).open()
+    for verb in _VERBS:
+        _Door(requests.Session, verb, _verb).open()
+    _Door(requests.Session, "request", _session_request).open()
+    _Door(requests.Session, "send", _session_send).open()
     _watch_lanes()
 
 
