@@ -11,7 +11,7 @@ import http.client
 import io
 from collections import OrderedDict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 import requests
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from ._options import Options
 
 T = TypeVar("T")
+
+#: What `raw.version_string` says. urllib3 has it since 2.3.
+_VERSION_STRING: Final[dict[str, Any]] = (
+    {"version_string": "HTTP/1.1"}
+    if "version_string" in HTTPResponse.__init__.__code__.co_varnames
+    else {}
+)
 
 
 class lazy(Generic[T]):  # noqa: N801 - used like `property`
@@ -242,7 +249,7 @@ def _wrap(original: http.client.HTTPResponse, source: tuple[Any, ...]) -> HTTPRe
         headers=HTTPHeaderDict((name, unfold(value)) for name, value in original.msg.items()),
         status=original.status,
         version=original.version,
-        version_string="HTTP/1.1",
+        **_VERSION_STRING,
         reason=original.reason,
         preload_content=False,
         decode_content=False,
