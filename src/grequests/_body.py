@@ -107,7 +107,11 @@ class Source(Body):
         return upload.write(b"%x\r\n%b\r\n" % (len(item), item))
 
     def _write_plain(self, upload: Upload, data: Any) -> bool:
-        self._sent += memoryview(data).nbytes
+        try:
+            self._sent += memoryview(data).nbytes
+        except TypeError:
+            msg = f"a bytes-like object is required, not {type(data).__name__!r}"  # the socket's
+            raise TypeError(msg) from None
         return upload.write(data)
 
 

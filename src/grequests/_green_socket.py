@@ -203,7 +203,12 @@ class GreenSocket(_Socket):
     def sendall(self, data: Any, *flags: Any) -> None:
         """As `socket.sendall`: the timeout covers the whole of it."""
         deadline = None if self._timeout is None else monotonic() + self._timeout
-        with memoryview(data) as view, view.cast("B") as octets:
+        try:
+            whole = memoryview(data)
+        except TypeError:
+            msg = f"a bytes-like object is required, not {type(data).__name__!r}"
+            raise TypeError(msg) from None
+        with whole as view, view.cast("B") as octets:
             sent, total = 0, len(octets)
             while sent < total:
                 left = None if deadline is None else deadline - monotonic()
