@@ -230,7 +230,7 @@ def shared_adapter() -> HTTPAdapter:
     global _shared  # noqa: PLW0603
     if _shared is None:
         adapter = HTTPAdapter(pool_connections=_ORIGINS, pool_maxsize=_IDLE_PER_ORIGIN)
-        _green_adapter(adapter)
+        _green_adapter(adapter, forgiving=True)
         _shared = adapter
     return _shared
 
@@ -261,27 +261,28 @@ def _close_idle(manager: PoolManager) -> None:
                 conn.close()
 
 
-def _green_adapter(adapter: Any) -> None:
+def _green_adapter(adapter: Any, *, forgiving: bool = False) -> None:
     """Green the managers of an HTTPAdapter, in place; whatever else it is stays as it is."""
     manager = getattr(adapter, "poolmanager", None)
     if isinstance(manager, PoolManager):
-        green_manager(manager)
+        green_manager(manager, forgiving=forgiving)
     proxies = getattr(adapter, "proxy_manager", None)
     if type(proxies) is dict:
-        adapter.proxy_manager = _ProxyManagers(proxies)
+        adapter.proxy_manager = _ProxyManagers(proxies, forgiving=forgiving)
 
 
 class _ProxyManagers(dict[str, Any]):
     """`proxy_manager` of an adapter: the managers appear there while a request runs."""
 
-    def __init__(self, managers: dict[str, Any]) -> None:
+    def __init__(self, managers: dict[str, Any], *, forgiving: bool) -> None:
         super().__init__()
+        self._forgiving = forgiving
         for proxy, manager in managers.items():
             self[proxy] = manager
 
     def __setitem__(self, proxy: str, manager: Any) -> None:
         if isinstance(manager, PoolManager):
-            green_manager(manager)
+            green_manager(manager, forgiving=self._forgiving)
         super().__setitem__(proxy, manager)
 
 

@@ -157,13 +157,42 @@ class _GreenPool:
         return super().urlopen(*args, **kwargs)  # type: ignore[misc]
 
 
+#: Methods that may be sent twice (RFC 9110 section 9.2.2).
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+
+
+class _ForgivingPool(_GreenPool):
+    """A pool of connections that their user did not ask to be kept.
+
+    A server may close such a connection in the very moment in which it is used again.  With a
+    connection of its own, as Requests makes for it, the request would not have failed.
+    """
+
+    def _make_request(self, conn: Any, method: str, url: str, **kwargs: Any) -> Any:
+        make = super()._make_request  # type: ignore[misc]
+        is_used = conn.sock is not None
+        tunnels = getattr(conn, "_tunnel_host", None) is not None
+        try:
+            return make(conn, method, url, **kwargs)
+        except ConnectionError:
+            body = kwargs.get("body")
+            if not (
+                is_used and method in _IDEMPOTENT and isinstance(body, (bytes, str, type(None)))
+            ):
+                raise
+        conn.close()
+        if tunnels:
+            self._prepare_proxy(conn)  # type: ignore[attr-defined]
+        return make(conn, method, url, **kwargs)
+
+
 @cache
-def _green_pool_class(cls: Any) -> Any:
+def _green_pool_class(cls: Any, kind: type = _GreenPool) -> Any:
     """The green twin of a pool class, of whatever make."""
     if issubclass(cls, _GreenPool):
         return cls  # two threads greened one manager at a time
     own = {"QueueCls": IdleQueue} if cls.QueueCls is queue.LifoQueue else {}
-    return _renamed(cls, own, _GreenPool)
+    return _renamed(cls, own, kind)
 
 
 #: Every green pool, for a fork to find.
@@ -176,13 +205,14 @@ _live_pools: WeakSet[Any] = WeakSet()
 class _PoolClasses(dict[str, Any]):
     """`pool_classes_by_scheme` of a greened manager."""
 
-    def __init__(self, stock: dict[str, Any]) -> None:
+    def __init__(self, stock: dict[str, Any], kind: type) -> None:
         super().__init__(stock)
         self._stock = stock
+        self._kind = kind
 
     def __getitem__(self, scheme: str) -> Any:
         cls: Any = self._stock[scheme]
-        return _green_pool_class(cls) if isinstance(cls, type) and inside() else cls
+        return _green_pool_class(cls, self._kind) if isinstance(cls, type) and inside() else cls
 
     def __setitem__(self, scheme: str, cls: Any) -> None:
         super().__setitem__(scheme, cls)
@@ -236,12 +266,19 @@ def _green_key_class(cls: Any, pid: int) -> Any:
     return _renamed(cls, {"__slots__": (), **own})
 
 
-def green_manager(manager: Any) -> None:
-    """Make a urllib3 PoolManager serve green pools to our greenlets; once is enough."""
+def green_manager(manager: Any, *, forgiving: bool = False) -> None:
+    """Make a urllib3 PoolManager serve green pools to our greenlets; once is enough.
+
+    Args:
+        manager: any PoolManager.
+        forgiving: whether a request is sent once more if the connection it was to use again is
+            closed by the server.
+    """
     classes = manager.pool_classes_by_scheme
     if type(classes) is not _PoolClasses:
         manager.key_fn_by_scheme = _PoolKeys(manager.key_fn_by_scheme)
-        manager.pool_classes_by_scheme = _PoolClasses(classes)
+        kind = _ForgivingPool if forgiving else _GreenPool
+        manager.pool_classes_by_scheme = _PoolClasses(classes, kind)
 
 
 def drop_inherited() -> None:
