@@ -28,7 +28,6 @@ import psutil
 import pytest
 import requests
 import trustme
-import urllib3.filepost
 from recording import LEFT_BY_REQUESTS
 from requests.adapters import HTTPAdapter
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
@@ -112,6 +111,7 @@ class UploadServer:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self.opened = 0
+        self.halfway = threading.Event()
         self._over = threading.Event()
         self._marks: dict[int, threading.Event] = {}
         threading.Thread(target=self._accept, daemon=True).start()
@@ -215,6 +215,21 @@ class UploadServer:
             wire.rest()
         elif how == "hold":
             self._over.wait(PATIENCE)
+        return False
+
+    def on_early(self, wire: Wire, head: bytes) -> bool:
+        """Answer first, then read."""
+        wire.sock.sendall(said(b"early" * 1000))
+        wire.body(head)
+        return True
+
+    def on_refuse_at_length(self, wire: Wire, _: bytes) -> bool:
+        """Answer before the body has come, and take time over it."""
+        wire.counts = False
+        answer = said(b"too large" * 1000, "413 No")
+        wire.sock.sendall(answer[:100])
+        self.halfway.wait(PATIENCE)
+        wire.sock.sendall(answer[100:])
         return False
 
     def on_cut(self, wire: Wire, _: bytes, how: str) -> bool:
@@ -533,13 +548,21 @@ def test_streamed_bodies_and_files_exclude_each_other(ways, server):
 # Multipart
 
 
-@pytest.fixture
-def _one_boundary(monkeypatch):
-    monkeypatch.setattr(urllib3.filepost, "choose_boundary", lambda: "b0undary")
+_BOUNDARY = re.compile("[0-9a-f]{32}")
 
 
-@pytest.mark.usefixtures("_one_boundary")
-def test_files_are_read_when_the_request_is_prepared(ways, server, paths):
+def without_boundary(value: Any) -> Any:
+    """An outcome in which all boundaries are the same."""
+    if isinstance(value, dict):
+        return {key: without_boundary(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(without_boundary, value))
+    if isinstance(value, bytes):
+        return without_boundary(value.decode("latin-1")).encode("latin-1")
+    return _BOUNDARY.sub("boundary", value) if isinstance(value, str) else value
+
+
+def test_files_are_read_when_the_request_is_prepared(server, paths):
     """As in Requests: what `files=` becomes is bytes, for hooks, auth and `request.body`."""
 
     def make() -> Any:
@@ -548,7 +571,7 @@ def test_files_are_read_when_the_request_is_prepared(ways, server, paths):
         files = {"a": ("ä.bin", later, "text/x", {"X": "y"}), "b": b"bytes", "c": "text"}
         return None, "POST", server.url(), {"files": files, "data": {"d": ["1", "é"]}}
 
-    same = ways.same(make)
+    same = Ways(server.taken, without_boundary).same(make)
     body = same["response"]["request"]["body"]
     assert type(body) is bytes
     assert same["taken"].endswith(body)
@@ -704,12 +727,49 @@ def test_a_server_that_goes_in_the_middle(ways, server, path, name, how):
     assert (same["error"] is None) is path.startswith("/refuse")
 
 
-def test_a_server_that_goes_in_the_middle_of_its_answer(server):
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_goes_in_the_middle_of_its_answer(server, stream):
     ways = Ways(server.taken, without_request)
+    kwargs = {"timeout": PATIENCE, "stream": stream}
     same = ways.same(
-        lambda: (None, "POST", server.url("/cut/partly"), {"data": endless(), "timeout": PATIENCE})
+        lambda: (None, "POST", server.url("/cut/partly"), {"data": endless(), **kwargs})
     )
     assert same["error"]["type"] is requests.exceptions.ChunkedEncodingError
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", ["generator", "file", "sized, large", "bytes"])
+def test_an_answer_that_comes_before_the_body_is_read(ways, server, make_body, name, stream):
+    same = ways.same(
+        lambda: (
+            None,
+            "POST",
+            server.url("/early"),
+            {"data": make_body(name), "stream": stream, "timeout": PATIENCE},
+        )
+    )
+    assert same["response"]["content"] == b"early" * 1000
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "hold"])
+@pytest.mark.parametrize("expects", [{}, {"Expect": "100-continue"}])
+def test_a_streamed_refusal(server, expects, how):
+    url = server.url(f"/refuse/413/{how}")
+    request = grequests.post(url, data=endless(), headers=expects, timeout=PATIENCE)
+    [response] = grequests.map([request], stream=True)
+    assert (response.status_code, response.raw.read()) == (413, b"too large")
+
+
+@pytest.mark.parametrize("expects", [{}, {"Expect": "100-continue"}])
+def test_a_refusal_that_is_read_while_it_comes(server, expects):
+    url = server.url("/refuse_at_length")
+    request = grequests.post(url, data=endless(), headers=expects, timeout=PATIENCE)
+    [response] = grequests.map([request], stream=True)
+    assert response.status_code == 413
+    pieces = response.iter_content(9)
+    assert next(pieces) == b"too large"
+    server.halfway.set()
+    assert b"".join(pieces) == b"too large" * 999
 
 
 @pytest.mark.parametrize("timeout", [(0.2, PATIENCE), 0.2])
