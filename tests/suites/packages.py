@@ -36,7 +36,11 @@ PACKAGES: dict[str, Suite] = {
             *("time-machine", "vcrpy", "cattrs", "pytest-xdist"),
         ),
         needs_alone=HTTPBIN_ALONE,
-        arguments=("tests/unit", "tests/integration", "tests/compat"),
+        # Without those that want a server of their own: Redis, MongoDB, DynamoDB.
+        arguments=(
+            *("tests/unit", "tests/compat", "tests/integration/test_filesystem.py"),
+            *("tests/integration/test_memory.py", "tests/integration/test_sqlite.py"),
+        ),
         environment={"USE_PYTEST_HTTPBIN": "true"},
         through=_MOCKED,
         venv=_VENV,
@@ -93,8 +97,8 @@ PACKAGES: dict[str, Suite] = {
     ),
     "truststore": Suite(
         package="truststore",
-        needs=("aiohttp", "httpx", "pytest-asyncio", "pytest-httpserver", "trustme"),
-        arguments=("tests",),
+        needs=("aiohttp", "flaky", "httpx", "pytest-asyncio", "pytest-httpserver", "trustme"),
+        arguments=("tests", "-m", "not internet"),
         venv=_VENV,
     ),
     "vcrpy": Suite(
