@@ -26,7 +26,7 @@ from urllib3.util.ssltransport import SSLTransport
 
 from ._green_socket import GreenSocket, in_thread
 from ._green_twin import twin
-from ._stock import original_class
+from ._stock import is_original, original_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,8 +275,8 @@ def context_for(conn: Any) -> TLSContext:
     """
     factory = _factory()
     # A version is deprecated, and who asks for one is to be told each time.
-    is_warned = conn.ssl_version is not None
-    if is_warned or urllib3_ssl.SSLContext not in {_Original, gevent.ssl.SSLContext}:
+    is_asked = conn.ssl_version is not None or not _is_silent()
+    if is_asked or urllib3_ssl.SSLContext not in {_Original, gevent.ssl.SSLContext}:
         return TLSContext(_build(factory, conn))
     key = (factory, *_identity(conn))
     context = _contexts.get(key)
@@ -335,12 +335,19 @@ def _factory() -> Callable[..., Any]:
     return factory
 
 
+def _is_silent() -> bool:
+    """Whether nobody counts on being asked what a context shall be like, each time."""
+    names = ("resolve_ssl_version", "resolve_cert_reqs")
+    return all(is_original(urllib3.connection, name) for name in names)
+
+
 def _build(factory: Callable[..., Any], conn: Any) -> Any:
+    of: Any = urllib3.connection
     context = factory(
-        ssl_version=urllib3_ssl.resolve_ssl_version(conn.ssl_version),
+        ssl_version=of.resolve_ssl_version(conn.ssl_version),
         ssl_minimum_version=conn.ssl_minimum_version,
         ssl_maximum_version=conn.ssl_maximum_version,
-        cert_reqs=urllib3_ssl.resolve_cert_reqs(conn.cert_reqs),
+        cert_reqs=of.resolve_cert_reqs(conn.cert_reqs),
     )
     if not (conn.ca_certs or conn.ca_cert_dir or conn.ca_cert_data):
         load = getattr(context, "load_default_certs", None)

@@ -119,7 +119,10 @@ _REQUESTS: tuple[Watched, ...] = (
     ),
     (
         requests.auth,
-        ("_basic_auth_str", "extract_cookies_to_jar", "parse_dict_header", "to_native_string"),
+        (
+            *("HTTPBasicAuth", "HTTPDigestAuth", "_basic_auth_str", "extract_cookies_to_jar"),
+            *("parse_dict_header", "to_native_string"),
+        ),
     ),
     (
         requests.cookies,
@@ -147,7 +150,7 @@ _REQUESTS: tuple[Watched, ...] = (
         (
             *("_normalize_host", "normalize_host", "_close_pool_connections", "_encode_target"),
             *("connection_requires_http_tunnel", "is_connection_dropped", "parse_url"),
-            *("set_file_position", "to_str", "log"),
+            *("set_file_position", "to_str", "log", "ConnectionPool", "RequestMethods"),
         ),
     ),
     (
@@ -182,7 +185,7 @@ _REQUESTS: tuple[Watched, ...] = (
     (
         http.client,
         (
-            *("_read_headers", "parse_headers", "_strip_ipv6_iface", "socket"),
+            *("_read_headers", "parse_headers", "_strip_ipv6_iface", "HTTPResponse", "socket"),
             *("_MAXHEADERS", "_MAXLINE"),
         ),
     ),

@@ -94,9 +94,18 @@ def _is_defined_in(cls: type, function: FunctionType) -> bool:
 
 def _is_at_home(cls: type, home: ModuleType) -> bool:
     """Whether a class is what its module has under its name, or had before gevent patched it."""
+    if any(_is_model_of(base, cls, home) for base in cls.__mro__[1:]):
+        return False  # a subclass in disguise
     if getattr(home, cls.__name__, None) is cls:
         return True
     return home.__name__ in _GEVENTS and original_class(home, cls.__name__) is cls
+
+
+def _is_model_of(base: type, cls: type, home: ModuleType) -> bool:
+    """Whether a class has taken its name from a base of it that is at home there."""
+    return (base.__module__, base.__name__) == (cls.__module__, cls.__name__) and any(
+        is_stock(value, home) for value in vars(base).values()
+    )
 
 
 def _unmanaged(function: FunctionType) -> Any:
