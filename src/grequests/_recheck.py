@@ -6,7 +6,7 @@ headers and body since. Knows requests and the lanes' rules; nothing of sending.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from requests.structures import CaseInsensitiveDict
 from urllib3.util import SKIP_HEADER
@@ -16,6 +16,8 @@ from ._prepare import NotPlainError
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
+
+_TEXT: Final = frozenset({str, bytes})
 
 
 def recheck(request: PreparedRequest) -> None:
@@ -29,10 +31,11 @@ def recheck(request: PreparedRequest) -> None:
         refuse("method")
     if method == "CONNECT" or type(headers) is not CaseInsensitiveDict:
         refuse("method or headers")
-    for name, value in headers.items():
-        if type(name) is not str or type(value) not in (str, bytes) or value == SKIP_HEADER:
+    for name, value in headers._store.values():
+        if type(name) is not str or type(value) not in _TEXT or value == SKIP_HEADER:
             refuse("header")
-        if name.lower() in FRAMING and not _is_framed(name, value, request):
+    for key in FRAMING.intersection(headers._store):
+        if not _is_framed(*headers._store[key], request):
             refuse("framing")
 
 
