@@ -12,8 +12,9 @@ It may not know: requests, schedulers, the engine.
 from __future__ import annotations
 
 import contextlib
+import threading
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gevent.exceptions import HubDestroyed
@@ -68,19 +69,41 @@ def heard(hub: Any) -> Iterator[None]:
     SystemExit, but prints it first; else it only prints it. `handle_error` of a hub is its owner's
     to set (gevent's documentation says how): one that is set already stays.
     """
-    known = vars(hub).get("handle_error")
-    if known is None:
-        hub.handle_error = known = _Handler(hub)
-    elif type(known) is not _Handler:
-        yield
-        return
-    known.runs += 1
+    ear = None if hub.loop.default else _ear(hub)
+    handler = vars(hub).get("handle_error")
+    if handler is None:
+        hub.handle_error = handler = _Handler(hub)
+    if type(handler) is _Handler:
+        handler.runs += 1
     try:
         yield
     finally:
-        known.runs -= 1
-        if not known.runs and vars(hub).get("handle_error") is known:
-            del hub.handle_error
+        if ear is not None:
+            with contextlib.suppress(ValueError):  # its loop was destroyed meanwhile
+                ear.close()
+        if type(handler) is _Handler:
+            handler.leave()
+
+
+#: Seconds after which a signal is noticed in the main thread if its loop is not the default one.
+_PROMPTLY: Final = 0.1
+
+
+def _ear(hub: Any) -> Any:
+    """A timer that lets handlers run where gevent does not, or None.
+
+    gevent looks after signals in its default loop only. The main thread has another one if gevent
+    was imported in a thread, and in a child that was forked in a thread.
+    """
+    if hub.thread_ident != threading.main_thread().ident:
+        return None
+    timer = hub.loop.timer(_PROMPTLY, _PROMPTLY, ref=False)
+    timer.start(_listen)
+    return timer
+
+
+def _listen() -> None:
+    """CPython runs handlers as soon as any function begins."""
 
 
 class _Handler:
@@ -95,6 +118,11 @@ class _Handler:
     def __init__(self, hub: Any) -> None:
         self._hub = hub
         self.runs = 0
+
+    def leave(self) -> None:
+        self.runs -= 1
+        if not self.runs and vars(self._hub).get("handle_error") is self:
+            del self._hub.handle_error
 
     def __call__(self, context: Any, kind: Any, error: Any, traceback: Any) -> None:
         hub = self._hub

@@ -238,3 +238,45 @@ def test_a_child_leaves_the_parents_connections_alone_when_it_ends(lane, https_s
     found = run(program, ca_file, lane=lane, server=https_server)
     assert found == [5, 5]
     assert connections(https_server, "/after") <= connections(https_server, "/before")
+
+
+def test_gevents_own_fork_and_reinit(lane, server):
+    program = """
+        import os
+        import gevent
+        from lanes import right, say
+
+        before = right(10, "/before")
+        child = gevent.fork()
+        if not child:
+            gevent.reinit()
+            code = right(20, "/child")
+            gevent.reinit()
+            os._exit(code + right(20, "/child"))
+        _, status = os.waitpid(child, 0)
+        gevent.reinit()
+        say([before, os.waitstatus_to_exitcode(status), right(10, "/after")])
+    """
+    assert run(program, lane=lane, server=server) == [10, 40, 10]
+
+
+def test_programs_that_parent_and_child_start(lane, server):
+    program = """
+        import os, signal, subprocess
+        import gevent.subprocess
+        from lanes import right, say
+
+        def start():
+            said = subprocess.check_output(["echo", "1"])
+            said += subprocess.check_output(["echo", "2"], preexec_fn=os.getpid)
+            return said + gevent.subprocess.check_output(["echo", "3"])
+
+        both = [right(5, "/before"), start() == b"1\\n2\\n3\\n"]
+        child = os.fork()
+        if not child:
+            is_well = right(5, "/child") == 5 and start() == b"1\\n2\\n3\\n"
+            os._exit(7 if is_well else 1)
+        _, status = os.waitpid(child, 0)
+        say([*both, os.waitstatus_to_exitcode(status), right(5, "/after")])
+    """
+    assert run(program, lane=lane, server=server) == [5, True, 7, 5]

@@ -7,6 +7,7 @@ of requests that were on their way are closed.
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
@@ -254,3 +255,75 @@ say([hub.handle_error is mine, told])
 """
     )
     assert run(program, server=server) == [True, ["ZeroDivisionError"]]
+
+
+def test_ctrl_c_where_the_main_threads_hub_is_not_gevents_main_hub(lane, server):
+    gate = server.hold("/held/*")
+    program = """
+import signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+thread = threading.Thread(target=lambda: __import__("lanes").right(5, "/thread"))
+thread.start()
+thread.join()
+from lanes import right, say
+try:
+    right(10, "/held")
+except KeyboardInterrupt:
+    say(right(20, "/after"))
+"""
+    with started(program, lane=lane, server=server) as process:
+        eventually(lambda: gate.arrived == 10, "the requests")
+        process.send_signal(signal.SIGINT)
+        assert finish(process, timeout=20) == "20\n"
+
+
+def test_ctrl_c_in_a_child_that_a_thread_forked(lane, server):
+    gate = server.hold("/held/*")
+    program = (
+        PROLOGUE
+        + """
+import os, threading
+
+def work():
+    right(5, "/before")
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        return
+    try:
+        right(10, "/held")
+    except KeyboardInterrupt:
+        say(right(20, "/after"))
+    os._exit(0)
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+    )
+    with started(program, lane=lane, server=server) as process:
+        child = int(process.stdout.readline())
+        eventually(lambda: gate.arrived == 10, "the requests")
+        os.kill(child, signal.SIGINT)
+        assert finish(process, timeout=20) == "20\n"
+
+
+def test_a_hub_that_was_made_in_somebodys_greenlet(lane, server):
+    # As under SQLAlchemy's greenlet_spawn: gevent takes that greenlet, which ends, for the main one.
+    gate = server.hold("/held/*")
+    program = (
+        PROLOGUE
+        + """
+import greenlet
+inside = [greenlet.greenlet(lambda: right(5, "/inside")).switch() for _ in range(2)]
+try:
+    right(10, "/held")
+except KeyboardInterrupt:
+    say([*inside, right(20, "/after"), greenlet.greenlet(lambda: right(5, "/inside")).switch()])
+"""
+    )
+    with started(program, lane=lane, server=server) as process:
+        eventually(lambda: gate.arrived == 10, "the requests")
+        process.send_signal(signal.SIGINT)
+        assert finish(process, timeout=20) == "[5, 5, 20, 5]\n"
