@@ -10,7 +10,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-requests test-requests-short lint format build bench bench-quick clean
+.PHONY: help env demo test test-requests test-requests-short lint format build bench bench-quick clean mitmproxy
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,13 @@ test-requests: $(READY) ## the suites of Requests and its world, over GRequests 
 
 test-requests-short: $(READY) ## a minute of that, as CI runs it
 	$(BIN)/python tests/suites/run.py --short requests
+
+mitmproxy: .suites/mitmproxy/.ready ## mitmproxy, which some tests use, in an environment of its own
+
+.suites/mitmproxy/.ready:
+	$(PYTHON) -m venv .suites/mitmproxy
+	.suites/mitmproxy/bin/python -m pip install --quiet mitmproxy
+	@touch $@
 
 lint: $(READY) ## ruff (rules and format) and mypy
 	$(BIN)/ruff check --output-format concise .

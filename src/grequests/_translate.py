@@ -209,9 +209,10 @@ class _UnverifiedConnection(NamedTuple):
 def warn_unverified(origin: Origin) -> None:
     """Warn as urllib3 does before a request to a host whose certificate was not looked at.
 
-    By urllib3's own code, so that filters by text, category and module find what they look for.
+    By urllib3's own code, so that filters by text, category and module find what they look for. It
+    names whom it is connected to, which may be a proxy.
     """
-    pool_of(origin)._validate_conn(_UnverifiedConnection(origin.host))  # type: ignore[arg-type]
+    pool_of(origin)._validate_conn(_UnverifiedConnection(_peer_of(origin)))  # type: ignore[arg-type]
 
 
 def is_network_error(error: BaseException) -> bool:
