@@ -10,7 +10,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-requests test-requests-short lint format build bench bench-quick clean mitmproxy
+.PHONY: help env demo test test-requests test-requests-short test-ecosystem lint format build bench bench-quick clean mitmproxy
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,11 +29,15 @@ demo: $(READY) ## the command line on 10,000 URLs of a local server, some of the
 test: $(READY) ## all tests (ARGS="...": arguments of pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
-test-requests: $(READY) ## the suites of Requests and its world, over GRequests and plain (ARGS="requests")
-	$(BIN)/python tests/suites/run.py $(ARGS)
+test-requests: $(READY) ## the suites of Requests and urllib3, over GRequests and plain (ARGS="requests")
+	$(BIN)/python tests/suites/run.py $(or $(ARGS),requests urllib3)
+
+test-ecosystem: $(READY) ## the suites of fifteen packages used with Requests, likewise (ARGS="responses"); half an hour
+	$(BIN)/python tests/suites/run.py $(or $(ARGS),ecosystem)
+	$(BIN)/python tests/suites/figures.py
 
 test-requests-short: $(READY) ## a minute of that, as CI runs it
-	$(BIN)/python tests/suites/run.py --short requests
+	$(BIN)/python tests/suites/run.py --short requests requests-mock
 
 mitmproxy: .suites/mitmproxy/.ready ## mitmproxy, which some tests use, in an environment of its own
 

@@ -25,7 +25,10 @@ PACKAGES: dict[str, Suite] = {
         package="opentelemetry-instrumentation-urllib3",
         needs=("opentelemetry-test-utils", "mocket", "opentelemetry-sdk"),
         arguments=("tests",),
-        through=_MOCKED,
+        # It asks urllib3 directly; what is ours there is the general lane's pools.
+        plugins=("suite_green",),
+        ways=("general",),
+        environment={"SUITE_GREEN": "managers"},
         venv="telemetry",
     ),
     "requests-cache": Suite(
@@ -98,13 +101,18 @@ PACKAGES: dict[str, Suite] = {
     "truststore": Suite(
         package="truststore",
         needs=("aiohttp", "flaky", "httpx", "pytest-asyncio", "pytest-httpserver", "trustme"),
-        arguments=("tests", "-m", "not internet"),
+        # Not test_threading.py, which is about contexts alone and wants many cores.
+        arguments=(
+            *("tests/test_api.py", "tests/test_custom_ca.py", "tests/test_inject.py"),
+            *("-m", "not internet"),
+        ),
         venv=_VENV,
     ),
     "vcrpy": Suite(
         package="vcrpy",
         needs=(*HTTPBIN, "pytest-asyncio"),
         needs_alone=HTTPBIN_ALONE,
+        helpers=("suite_httpbin_ca",),
         arguments=(
             *("tests/unit", "tests/integration/test_requests.py"),
             *("tests/integration/test_urllib3.py", "tests/integration/test_basic.py"),

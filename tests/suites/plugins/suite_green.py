@@ -1,11 +1,13 @@
 """pytest plugin: urllib3's tests over the general lane's connections. `-p suite_green`.
 
 Each test function runs in a greenlet, inside the general lane. The pool classes of urllib3 are our
-green ones, as an adapter's manager has them there, and every PoolManager is greened.
+green ones, as an adapter's manager has them there, and every PoolManager is greened; with SUITE_GREEN=managers only these, for suites that replace
+methods of the pool classes themselves.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import suite_record
 import urllib3
 import urllib3.connectionpool
 import urllib3.poolmanager
+from _pytest.unittest import TestCaseFunction
 from suite_greenlet import in_greenlet
 
 from grequests import _green_dial, _green_pool
@@ -22,13 +25,19 @@ _dialled = {"green": 0, "stock": 0}
 
 
 def pytest_configure() -> None:
+    if os.environ.get("SUITE_GREEN") != "managers":
+        _green_pools()
+    _green_managers()
+    _run_cases_inside()
+    _count_dials()
+
+
+def _green_pools() -> None:
     for name in ("HTTPConnectionPool", "HTTPSConnectionPool"):
         cls = getattr(urllib3.connectionpool, name)
         green = _green_pool._green_pool_class(cls)
         for module in (urllib3, urllib3.connectionpool, urllib3.poolmanager):
             setattr(module, name, green)
-    _green_managers()
-    _count_dials()
 
 
 def _green_managers() -> None:
@@ -57,15 +66,25 @@ def _count_dials() -> None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
 
+    _run_inside(lambda: pyfuncitem.obj(**arguments))
+    return True
+
+
+def _run_inside(function: Any) -> None:
     def run() -> None:
         token = _green_dial.enter()
         try:
-            pyfuncitem.obj(**arguments)
+            function()
         finally:
             _green_dial.leave(token)
 
     in_greenlet(run)
-    return True
+
+
+def _run_cases_inside() -> None:
+    """Test cases of unittest do not come by `pytest_pyfunc_call`."""
+    runtest = TestCaseFunction.runtest
+    TestCaseFunction.runtest = lambda item: _run_inside(lambda: runtest(item))
 
 
 def pytest_sessionfinish() -> None:
