@@ -44,7 +44,8 @@ def _is_framed(name: str, value: Any, request: PreparedRequest) -> bool:
     body: Any = request.body
     if body is None or isinstance(body, (str, bytes)):
         data = body.encode() if isinstance(body, str) else body or b""
-        return name.lower() == "content-length" and value == str(len(data))
+        length = str(len(data))  # as bytes, too: requests-oauthlib leaves all values so
+        return name.lower() == "content-length" and value in (length, length.encode())
     if name.lower() == "content-length":
         return type(value) is str and value.isdecimal()
     return (
