@@ -6,11 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import pathlib
 import ssl
-import subprocess
-import sys
 import threading
 
 import gevent
@@ -21,8 +17,6 @@ from general_scenarios.flood import flood
 from general_scenarios.servers import Server, SocksServer, TunnelServer, answer
 
 from grequests import _general
-
-FLOOD = pathlib.Path(__file__).parent / "general_scenarios" / "flood.py"
 
 
 @pytest.fixture(autouse=True)
@@ -50,20 +44,6 @@ def tls(ca):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1", "localhost").configure_cert(context)
     return context
-
-
-def script(*args: str) -> object:
-    """What flood.py prints, run in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(FLOOD), *args],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr, done.stderr
-    return json.loads(done.stdout)
 
 
 # --- a hundred at once ---------------------------------------------------------------------------
@@ -198,26 +178,6 @@ def test_inside_a_running_asyncio_loop():
 
     with Server(expect=100) as server:
         assert asyncio.run(main(server.url)) == ["ok"] * 100
-
-
-@pytest.mark.parametrize("scenario", ["unpatched", "patched-before", "patched-after"])
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_whether_or_not_the_process_is_patched(scenario, scheme, tls, ca_file):
-    with Server(expect=100, context=tls if scheme == "https" else None) as server:
-        assert script(scenario, server.url, "100", ca_file) == ["ok"] * 100
-        assert server.peak == 100
-
-
-def test_contexts_survive_a_later_patch_all(tls, ca_file):
-    with Server(context=tls) as server:
-        assert script("context-then-patched", server.url, "100", ca_file) == ["ok"] * 100
-
-
-@pytest.mark.parametrize("scenario", ["fork", "mp-fork", "mp-spawn"])
-def test_after_a_fork_with_more_at_once_than_before(scenario):
-    with Server(delay=0.1) as server:
-        found = script(scenario, server.url, "50")
-        assert found == {"before": ["ok"] * 3, "child": ["ok"] * 50, "after": ["ok"] * 3}
 
 
 # --- the shared adapter --------------------------------------------------------------------------

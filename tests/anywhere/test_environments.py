@@ -51,10 +51,13 @@ IMPORTS = {
         warnings.simplefilter("ignore", monkey.MonkeyPatchWarning)
         monkey.patch_all()
     """,
+    # Contexts and connections are there already.
     "grequests used, then patched": """
-        import warnings
-        from lanes import right
+        import sys, warnings
+        from lanes import get, grequests, right
         assert right(20, "/before") == 20
+        sent = [get(sys.argv[1] + "/before", verify=sys.argv[2], number=n) for n in range(2)]
+        assert all(grequests.map(sent))
         from gevent import monkey
         warnings.simplefilter("ignore", monkey.MonkeyPatchWarning)
         monkey.patch_all()
@@ -70,7 +73,7 @@ IMPORTS = {
 @pytest.mark.parametrize("imports", IMPORTS)
 def test_whatever_was_imported_or_patched_before(imports, lane, server, https_server, ca_file):
     server.hold("/together/*", 40)
-    https_server.hold("/together/*", 10)
+    https_server.hold("/together/*", 40)
     program = """
         {}
         import sys, threading
@@ -83,12 +86,12 @@ def test_whatever_was_imported_or_patched_before(imports, lane, server, https_se
         thread.start()
         found.append(right(10, "/beside"))
         thread.join()
-        sent = [get(f"{{url}}/{{n}}", number=n, verify=ca) for n in range(10)]
+        sent = [get(f"{{url}}/together/{{n}}", number=n, verify=ca) for n in range(40)]
         found.append([response.status_code for response in grequests.map(sent)])
         say(found)
     """.format(IMPORTS[imports].strip())
-    found = run(program, https_server.url("/together"), ca_file, lane=lane, server=server)
-    assert found == [40, 10, 10, [200] * 10]
+    found = run(program, https_server.url(""), ca_file, lane=lane, server=server)
+    assert found == [40, 10, 10, [200] * 40]
 
 
 EVERYTHING = """
