@@ -460,7 +460,7 @@ def tls(ca) -> ssl.SSLContext:
     return context
 
 
-WAYS_THERE = ["https", "proxy", "tunnel"]
+WAYS_THERE = ["https", "unverified", "proxy", "tunnel"]
 
 
 @pytest.mark.parametrize("through", WAYS_THERE)
@@ -471,16 +471,17 @@ def test_nor_do_they_differ_through_tls_and_proxies(
     with UploadServer(
         None if through == "proxy" else tls, only_behind_connect=through == "tunnel"
     ) as server:
-        kwargs: dict[str, Any] = {"verify": ca_file, "timeout": PATIENCE}
+        verify = through != "unverified" and ca_file
+        kwargs: dict[str, Any] = {"verify": verify, "timeout": PATIENCE}
         url = server.url()
-        if through != "https":
+        if through in ("proxy", "tunnel"):
             url = f"http{'s' if through == 'tunnel' else ''}://example.test/ok"
             kwargs["proxies"] = {"all": f"http://u:p@127.0.0.1:{server.port}"}
         ways = Ways(server.taken, without_objects)
         same = ways.same(lambda: (None, "POST", url, {"data": make_body(name), **kwargs}))
         assert same["response"]["status_code"] == 200
         assert (b"CONNECT example.test:443" in same["taken"]) is (through == "tunnel")
-        assert same["taken"].count(b"Proxy-Authorization: Basic ") == (through != "https")
+        assert same["taken"].count(b"Proxy-Authorization: Basic ") == ("proxies" in kwargs)
 
 
 @pytest.mark.parametrize("name", ["generator", "file", "bytes", "reader"])
@@ -856,6 +857,14 @@ def test_a_body_that_raises(ways, server, error, after):
     same = ways.same(lambda: (None, "POST", server.url(), {"data": failing(error, after)}))
     assert same["error"] is not None
     assert same["taken"].count(b"piece") == after
+
+
+def test_a_body_that_breaks_as_connections_do(server):
+    """urllib3 takes it for its own connection's fault, and waits for an answer that cannot come."""
+    request = grequests.post(server.url(), data=failing(BrokenPipeError(32, "Broken pipe"), 1))
+    assert grequests.map([request]) == [None]
+    assert type(request.exception) is requests.exceptions.ConnectionError
+    assert "BrokenPipeError(32, 'Broken pipe')" in str(request.exception)
 
 
 @pytest.mark.parametrize("items", [[b"a", 5], [None, b"a", object], [b"a", ["b"]], [1.5]])
