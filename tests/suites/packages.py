@@ -98,6 +98,13 @@ PACKAGES: dict[str, Suite] = {
         through=_MOCKED,
         venv=_VENV,
     ),
+    "sentry-sdk": Suite(
+        package="sentry-sdk",
+        needs=("jsonschema", "pytest-asyncio", "pytest-cov", "werkzeug"),
+        arguments=("tests/integrations/requests", "tests/integrations/stdlib/test_httplib.py"),
+        through=_MOCKED,
+        venv="telemetry",
+    ),
     "truststore": Suite(
         package="truststore",
         needs=("aiohttp", "flaky", "httpx", "pytest-asyncio", "pytest-httpserver", "trustme"),
