@@ -397,6 +397,24 @@ def test_somebody_who_looks_on_is_seen_by_requests_with_auth_too(server, monkeyp
     assert sorted(seen) == [server.url("/0"), server.url("/1")]
 
 
+@pytest.mark.usefixtures("no_leaks")
+def test_nor_is_anybody_overlooked_whom_the_auth_itself_lets_in(server, monkeypatch):
+    seen = []
+    original = requests.adapters.HTTPAdapter.send
+
+    def send(self, request, **kwargs):
+        seen.append(request.path_url)
+        return original(self, request, **kwargs)
+
+    def auth(r):
+        monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
+        return bearer(r)
+
+    wanted = [grequests.get(server.url("/a"), auth=auth), grequests.get(server.url("/b"))]
+    assert [r.status_code for r in grequests.imap(iter(wanted), size=1)] == [200] * 2
+    assert seen == ["/a", "/b"]
+
+
 @pytest.mark.usefixtures("no_leaks", "fast")
 def test_a_run_with_auth_uses_its_connections_again(server):
     before = current_engine().statistics().opened

@@ -31,6 +31,7 @@ from ._green_auth import green_auth, has_nothing_to_do, resume
 from ._lane import general_reason, is_own_auth
 from ._options import NO_RETRIES, Options, RunContext
 from ._prepare import SIMPLE_URL, NotPlainError, Prepared, prepare
+from ._recheck import refuse
 from ._redirect import (
     REDIRECTS,
     NoSession,
@@ -574,7 +575,10 @@ class Call(Exchange):
         except NotPlainError:
             self._run_general(kwargs)
             return
+        self.run.looked = False
         try:
+            if not _untouched():
+                refuse("somebody looks on since")
             ready, options = address_signed(signed, before, kwargs, options)
         except NotPlainError:
             self._succeed(_general.perform_signed(session, signed, kwargs))
@@ -604,6 +608,7 @@ class Call(Exchange):
             adapter_of(response),
             lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
         )
+        self.run.looked = False
         give_back(response, hooked, *getattr(hooked, "history", ()))
         sent = None if hooked is response else prepared
         if self._options.stream and (self._options.allow_redirects or sent) and hooked.is_redirect:
