@@ -1,7 +1,8 @@
 """The fast lane's engine: HTTP/1.1 in the callbacks of a gevent hub.
 
 Imports point one way: engine -> pool -> connection -> protocol, stream (the receiving half) and
-upload (the sending half); connect, tls, resolve, deadlines and budget stand beside them. Nothing here knows Requests, sessions, redirects or policies.
+upload (the sending half); connect, tls, resolve, deadlines and budget stand beside them. Nothing
+here knows Requests, sessions, redirects or policies.
 """
 
 from ._connect import connect_request
