@@ -120,6 +120,12 @@ PACKAGES: dict[str, Suite] = {
         needs=(*HTTPBIN, "pytest-asyncio"),
         needs_alone=HTTPBIN_ALONE,
         helpers=("suite_httpbin_ca",),
+        deselect={
+            "tests/integration/test_requests.py::test_post_chunked_binary": (
+                "It fails in plain Requests as well, one time in three: its server answers and hangs "
+                "up without reading what is sent in chunks."
+            ),
+        },
         arguments=(
             *("tests/unit", "tests/integration/test_requests.py"),
             *("tests/integration/test_urllib3.py", "tests/integration/test_basic.py"),
