@@ -37,7 +37,7 @@ test-ecosystem: $(READY) ## the suites of fifteen packages used with Requests, l
 	$(BIN)/python tests/suites/figures.py
 
 test-requests-short: $(READY) ## a minute of that, as CI runs it
-	$(BIN)/python tests/suites/run.py --short requests requests-mock
+	$(BIN)/python tests/suites/run.py --short requests urllib3 requests-mock
 
 mitmproxy: .suites/mitmproxy/.ready ## mitmproxy, which some tests use, in an environment of its own
 

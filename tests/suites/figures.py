@@ -1,55 +1,127 @@
-"""The figures of the last run of each package's suite, as the table in docs/compatibility.md.
+"""The figures of the last full runs, as they stand in docs/compatibility.md.
 
-python tests/suites/figures.py            print it
-python tests/suites/figures.py --write    put it into docs/compatibility.md, between its markers
+    python tests/suites/figures.py            print the packages' table
+    python tests/suites/figures.py --write    put all figures into docs/compatibility.md
+
+They stand between `<!-- suite NAME -->` and `<!-- end of suite NAME -->`, those of all packages
+together between `<!-- suites of packages -->` and its end. Nobody else writes there, and what was
+not run in this checkout stays as it is.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from importlib.metadata import version
+from collections import Counter
 from typing import Any
 
 import compare
 from environment import FOLDER, ROOT
 from packages import PACKAGES
-from table import REASONS
+from table import REASONS, SUITES
 
-_DOCUMENT = ROOT / "docs" / "compatibility.md"
+DOCS = ROOT / "docs" / "compatibility.md"
 _WAYS = ("plain", "general", "fast")
-_BEGIN, _END = "<!-- suites of packages -->", "<!-- end of suites of packages -->"
+_PLACE = re.compile(r"(<!-- (suites? .*?) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
-def table() -> str:
-    """Markdown: a row for each suite that has been run."""
+def write() -> None:
+    """Put the figures into the docs."""
+    text = DOCS.read_text(encoding="utf-8")
+    DOCS.write_text(_PLACE.sub(_replaced, text), encoding="utf-8")
+
+
+def _replaced(match: re.Match[str]) -> str:
+    begin, what, end = match.groups()
+    shown = table() if what == "suites of packages" else _of_one(what.removeprefix("suite "))
+    return match[0] if shown is None else f"{begin}{shown}\n{end}"
+
+
+def _runs(name: str) -> dict[str, Any]:
+    """The last runs of a suite, by way; nothing unless there is one of each."""
+    paths = {
+        way: FOLDER / "results" / f"{name}-{way}.json" for way in ("plain", *SUITES[name].ways)
+    }
+    if not all(path.exists() for path in paths.values()):
+        return {}
+    return {way: json.loads(path.read_text()) for way, path in paths.items()}
+
+
+# --- one suite -----------------------------------------------------------------------------------
+
+
+def _of_one(name: str) -> str | None:
+    runs = _runs(name)
+    if not runs:
+        return None
+    plain = runs["plain"]
     lines = [
-        "| package | version | tests | plain Requests | general lane | fast lane | differences |",
-        "|---|---|---:|---|---|---|---|",
+        f"The tests of {plain['of']}, on Python {plain['python']}:",
+        "",
+        compare.table((way, compare.count(run["tests"])) for way, run in runs.items()),
     ]
-    lines += [row for row in map(_row, sorted(PACKAGES)) if row is not None]
-    return "\n".join(lines)
+    for way, run in runs.items():
+        if way != "plain":
+            lines += ["", *_told(name, way, plain["tests"], run)]
+    return "\n".join([*lines, ""])
+
+
+def _told(name: str, way: str, plain: compare.Tests, run: dict[str, Any]) -> list[str]:
+    lanes = run["totals"].get("lanes") or {}
+    told = ", ".join(f"{number} {_LANES.get(lane, lane)}" for lane, number in lanes.items())
+    found = compare.differences(plain, run["tests"])
+    lines = [f"*{way}*: {told}. {_number(found)}"]
+    reasons = Counter(REASONS.get((name, way, each.test), "No reason given.") for each in found)
+    if reasons:
+        lines.append("")
+    lines += [f"- {number} × {why}" for why, number in reasons.items()]
+    return lines
+
+
+_LANES = {
+    "fast": "requests by the fast lane",
+    "general": "by the general lane",
+    "prepared": "prepared ones (`Session.send`) by the general lane",
+    "inner": "by a `request` or `send` of somebody's own, its rest by the general lane",
+    "green sockets": "green sockets dialled",
+    "stock sockets": "left to urllib3, as somebody watched",
+}
+
+
+def _number(found: list[compare.Difference]) -> str:
+    if not found:
+        return "Each test ends as on plain Requests."
+    verb = "test ends" if len(found) == 1 else "tests end"
+    return f"{len(found)} {verb} otherwise than on plain Requests, for these reasons:"
+
+
+# --- the packages --------------------------------------------------------------------------------
+
+
+def table() -> str | None:
+    """Markdown: a row for each package's suite that has been run; None if none has."""
+    rows = [row for row in map(_row, sorted(PACKAGES)) if row is not None]
+    if not rows:
+        return None
+    head = [
+        "| package | tests | plain Requests | general lane | fast lane | differences |",
+        "|---|---:|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows])
 
 
 def _row(name: str) -> str | None:
-    ways = ("plain", *PACKAGES[name].ways)
-    ran = {way: _results(name, way) for way in ways}
-    if None in ran.values():
+    ran = _runs(name)
+    if not ran:
         return None
-    package = PACKAGES[name].package
     cells = [
-        package,
-        version(package),
+        ran["plain"].get("of", PACKAGES[name].package),
         str(len(ran["plain"]["tests"])),
         *(_outcome(ran[way]["tests"]) if way in ran else "" for way in _WAYS),
         _differences(name, ran),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _results(name: str, way: str) -> Any:
-    path = FOLDER / "results" / f"{name}-{way}.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _outcome(tests: compare.Tests) -> str:
@@ -70,13 +142,6 @@ def _differences(name: str, ran: dict[str, Any]) -> str:
         for way, each in found
     )
     return "; ".join(reasons)
-
-
-def write() -> None:
-    """Replace what stands between the markers."""
-    before, _, rest = _DOCUMENT.read_text().partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    _DOCUMENT.write_text(f"{before}{_BEGIN}\n{table()}\n{_END}{after}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,11 @@ def run(name: str, way: str, *, short: bool = False, more: tuple[str, ...] = ())
     )
     if not record.exists():
         sys.exit(f"{name}: pytest did not run")
-    return json.loads(record.read_text())
+    result = json.loads(record.read_text())
+    result["of"] = f"{suite.package} {version(suite.package)}"
+    result["python"] = ".".join(map(str, sys.version_info[:2]))
+    record.write_text(json.dumps(result, indent=1))
+    return result
 
 
 def _arguments(suite: Suite, way: str, *, short: bool) -> list[str]:
@@ -78,20 +83,28 @@ def _environment(suite: Suite, way: str, record: Path) -> dict[str, str]:
     }
 
 
-def show_lanes(way: str, totals: dict[str, Any]) -> None:
-    """Which lanes the requests took, so that it is known what was tested."""
-    lanes = totals.get("lanes")
-    if not lanes:
-        return
+def show_lanes(name: str, way: str, totals: dict[str, Any]) -> bool:
+    """Print which lanes the requests took; whether it was the right one often enough."""
+    lanes = totals.get("lanes") or {}
     shown = ", ".join(f"{number} {lane}" for lane, number in sorted(lanes.items()))
     print(f"{way}: requests by lane: {shown}")
     for reason, number in sorted(totals.get("reasons", {}).items(), key=lambda pair: -pair[1]):
         print(f"    general because of {reason}: {number}")
+    wrong = lanes.get("fast", 0) if way == "general" else 0
+    least = SUITES[name].least_fast if way == "fast" else 0
+    if wrong or lanes.get("fast", 0) < least:
+        print(f"{way}: at least {least} requests should take the fast lane this way")
+        return False
+    return True
 
 
-def judge(name: str, way: str, found: list[compare.Difference]) -> bool:
+def judge(name: str, way: str, tests: compare.Tests, found: list[compare.Difference]) -> bool:
     """Print each difference; whether all that are worse have a reason, and all reasons are needed."""
-    reasons = {test: why for (s, w, test), why in REASONS.items() if (s, w) == (name, way)}
+    reasons = {
+        test: why
+        for (suite, in_way, test), why in REASONS.items()
+        if (suite, in_way) == (name, way) and test in tests
+    }
     is_fine = True
     for difference in found:
         why = reasons.pop(difference.test, None)
@@ -136,26 +149,22 @@ def _one(name: str, ways: list[str] | None, short: bool, extra: tuple[str, ...])
     ran = {way: run(name, way, short=short, more=extra) for way in wanted}
     known = FOLDER / "results" / f"{name}-plain.json"
     if not short and "plain" not in ran and known.exists() and not extra:
-        ran = {"plain": json.loads(known.read_text()), **ran}
-    print(f"\n{name} {_versions(name)}\n")
+        ran["plain"] = json.loads(known.read_text())
+    ran = {way: ran[way] for way in ("plain", "general", "fast") if way in ran}
+    print(f"\n{name} (tests of {next(iter(ran.values()))['of']})\n")
     print(compare.table((way, compare.count(each["tests"])) for way, each in ran.items()))
     print()
-    is_fine = True
+    is_fine = all(compare.count(each["tests"])["passed"] for each in ran.values())
     for way in [way for way in ran if way != "plain"]:
-        show_lanes(way, ran[way]["totals"])
+        if not extra:
+            is_fine &= show_lanes(name, way, ran[way]["totals"])
         if short or "plain" not in ran:
             found = compare.not_passed(ran[way]["tests"])
         else:
             found = compare.differences(ran["plain"]["tests"], ran[way]["tests"])
-        is_fine &= judge(name, way, found)
+        is_fine &= judge(name, way, ran[way]["tests"], found)
     print(f"{name}: {'no unexplained difference' if is_fine else 'WORSE than plain Requests'}")
     return is_fine
-
-
-def _versions(name: str) -> str:
-    from importlib.metadata import version
-
-    return f"(tests of {SUITES[name].package} {version(SUITES[name].package)})"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ class Suite:
         needs_alone: the same, installed without what they require in turn (`--no-deps`).
         arguments: of pytest, in the folder of the unpacked sdist.
         short: arguments for the selection that CI runs instead; no plain run, everything passes.
+        least_fast: how many requests have to take the fast lane when it is run that way, so that a
+            suite that no longer tests it is noticed.
         deselect: tests that are left out in every way of running, each with the reason.
         plugins: what makes it send through GRequests, from `plugins/`.
         helpers: further plugins from there, for every way of running, plain too.
@@ -31,6 +33,7 @@ class Suite:
     needs_alone: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     short: tuple[str, ...] | None = None
+    least_fast: int = 0
     deselect: dict[str, str] = field(default_factory=dict)
     plugins: tuple[str, ...] = ("suite_sending",)
     helpers: tuple[str, ...] = ()

@@ -20,12 +20,23 @@ _PROXIES = "test/with_dummyserver/test_proxy_poolmanager.py::TestHTTPProxyManage
 _THREAD_IDS = "It fails now and then: it holds that a thread's id is never that of one that ended."
 _HTTPS = "test/with_dummyserver/test_https.py::TestHTTPS_"
 
+#: Tests of Requests that take long, make the server busy for long or need a network.
+_SLOW_OR_ELSEWHERE = (
+    *("connect_timeout", "total_timeout_connect", "none_timeout", "stream_timeout", "read_timeout"),
+    *("test_connect_timeout", "encoded_methods", "alt_utf_encodings", "bundle_unexpired_cert"),
+)
+
 SUITES: dict[str, Suite] = {
     "requests": Suite(
         package="requests",
         needs=(*HTTPBIN, "pytest-mock", "trustme", "PySocks"),
         needs_alone=HTTPBIN_ALONE,
         arguments=("tests",),
+        short=(
+            *("tests/test_requests.py", "tests/test_lowlevel.py", "tests/test_hooks.py"),
+            *("-k", f"not ({' or '.join(_SLOW_OR_ELSEWHERE)})"),
+        ),
+        least_fast=120,
     ),
     "urllib3": Suite(
         package="urllib3",
@@ -36,6 +47,10 @@ SUITES: dict[str, Suite] = {
             *("cryptography", "idna", "trustme"),
         ),
         arguments=("-p", "no:httpbin", "test/with_dummyserver"),
+        short=(
+            *("-p", "no:httpbin", "test/with_dummyserver/test_socketlevel.py"),
+            *("test/with_dummyserver/test_poolmanager.py",),
+        ),
         deselect={
             f"{_TIMEOUTS}connect_timeout": _BLACK_HOLE,
             f"{_TIMEOUTS}total_applies_connect": _BLACK_HOLE,
