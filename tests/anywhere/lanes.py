@@ -14,6 +14,10 @@ import requests
 import urllib3
 
 import grequests
+from grequests._engine import _pool
+
+#: Idle connections close after four seconds, which is how long a process may need to start.
+_pool.IDLE_SECONDS = 60.0
 
 LANE = os.environ.get("LANE", "fast")
 URL = os.environ.get("SERVER", "")
