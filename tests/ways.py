@@ -34,6 +34,7 @@ class Ways:
         taken: what the servers have read since it was last called; must be the same, too.
         cleaned: what is changed in each outcome before it is compared (dates, identifiers).
         warned: what `warnings` is to do with a warning.
+        read: makes values of a response.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Ways:
         taken: Callable[[], Any] = lambda: None,
         cleaned: Callable[[dict[str, Any]], dict[str, Any]] = lambda outcome: outcome,
         warned: Any = "always",
+        read: Callable[[requests.Response], dict[str, Any]] = snapshot,
     ) -> None:
         self._taken = taken
         self._cleaned = cleaned
         self._warned = warned
+        self._read = read
 
     def same(self, make: Make, lane: str | None = "fast") -> dict[str, Any]:
         """What comes of a request, the same three ways.
@@ -73,7 +76,7 @@ class Ways:
             warnings.simplefilter(self._warned)
             warnings.simplefilter("ignore", ResourceWarning)
             try:
-                response = snapshot(send())
+                response = self._read(send())
             except Exception as raised:  # noqa: BLE001 - it is what is compared
                 error = describe(raised)
         found = {
