@@ -32,7 +32,7 @@ test: $(READY) ## all tests (ARGS="...": arguments of pytest)
 test-requests: $(READY) ## the suites of Requests and urllib3, over GRequests and plain (ARGS="requests")
 	$(BIN)/python tests/suites/run.py $(or $(ARGS),requests urllib3)
 
-test-ecosystem: $(READY) ## the suites of fifteen packages used with Requests, likewise (ARGS="responses"); half an hour
+test-ecosystem: $(READY) ## the suites of sixteen packages used with Requests, likewise (ARGS="responses"); half an hour
 	$(BIN)/python tests/suites/run.py $(or $(ARGS),ecosystem)
 	$(BIN)/python tests/suites/figures.py
 
