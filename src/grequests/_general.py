@@ -240,6 +240,8 @@ def close() -> None:
     if _shared is not None:
         _close_all_idle()
         _shared.close()
+        # Whether an adapter has any tells others (toolbelt's dumps) that it went through a proxy.
+        _shared.proxy_manager.clear()
 
 
 def _close_all_idle() -> None:
