@@ -168,9 +168,13 @@ class _ForgivingPool(_GreenPool):
     connection of its own, as Requests makes for it, the request would not have failed.
     """
 
+    def _prepare_proxy(self, conn: Any) -> None:
+        super()._prepare_proxy(conn)  # type: ignore[misc]
+        conn._grequests_fresh = True  # a tunnel is connected before its first request
+
     def _make_request(self, conn: Any, method: str, url: str, **kwargs: Any) -> Any:
         make = super()._make_request  # type: ignore[misc]
-        is_used = conn.sock is not None
+        is_used = conn.sock is not None and not vars(conn).pop("_grequests_fresh", False)
         tunnels = getattr(conn, "_tunnel_host", None) is not None
         try:
             return make(conn, method, url, **kwargs)
@@ -182,7 +186,7 @@ class _ForgivingPool(_GreenPool):
                 raise
         conn.close()
         if tunnels:
-            self._prepare_proxy(conn)  # type: ignore[attr-defined]
+            self._prepare_proxy(conn)
         return make(conn, method, url, **kwargs)
 
 
