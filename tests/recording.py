@@ -478,7 +478,7 @@ def _plain_parts(response: requests.Response) -> dict[str, Any]:
         "raw type": type(raw),
         "raw headers": list(raw.headers.items()),
         "raw header lists": {name: raw.headers.getlist(name) for name in raw.headers},
-        "raw version": (raw.version, raw.version_string),
+        "raw version": (raw.version, getattr(raw, "version_string", None)),
         "raw status": (raw.status, raw.reason),
         "raw read": raw.read(),
         "raw message": raw._original_response.msg.items(),  # noqa: SLF001

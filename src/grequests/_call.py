@@ -315,9 +315,8 @@ class Call(Exchange):
     def on_response(self, status: int, head: bytes, body: bytes) -> None:
         if (
             status in REDIRECTS
-            or self._prepared is not None
-            or self._retries is not NO_RETRIES
-            or self._options.session is not None
+            or self._prepared is not None  # as it is when something has been retried
+            or not self._options.is_bare
         ):
             self._on_any_response(status, head, body)
             return

@@ -65,6 +65,7 @@ class Options:
         stream: whether the user reads the body.
         max_redirects: how many.
         retries: the adapter's `Retry`.
+        is_bare: whether there is neither a session nor anything to retry.
         adapter: the session's adapter, or None.
     """
 
@@ -75,6 +76,7 @@ class Options:
         "connect_timeout",
         "context",
         "environment",
+        "is_bare",
         "max_redirects",
         "proxies",
         "read_timeout",
@@ -109,6 +111,7 @@ class Options:
         if session is not None:
             self.adapter = session.get_adapter(url.lstrip())  # type: ignore[assignment]
             self.retries = self.adapter.max_retries  # type: ignore[union-attr]
+        self.is_bare = session is None
 
     def _set_timeout(self, timeout: Any) -> None:
         self.timeout = timeout

@@ -99,28 +99,25 @@ class Scheduler:
         Args:
             timeout: seconds after which the iteration ends whatever is still running, or None.
         """
+        finished = self._finished
         timer = self._start_clock(timeout)
         try:
             with heard(self._hub):
                 self._feeder.start()
-                yield from self._read()
+                while True:
+                    while finished:
+                        job = finished.popleft()
+                        if self._waiting_feeder is not None and len(finished) < self._unread:
+                            self._wake_feeder()
+                        yield job
+                    if not self._wait():
+                        break
             if self._error is not None:
                 raise self._error
         finally:
             if timer is not None:
                 timer.close()
             self.close()
-
-    def _read(self) -> Generator[Any, None, None]:
-        finished = self._finished
-        while True:
-            while finished:
-                job = finished.popleft()
-                if self._waiting_feeder is not None and len(finished) < self._unread:
-                    self._wake_feeder()
-                yield job
-            if not self._wait():
-                return
 
     def close(self) -> None:
         """Stop now: abort what runs, start nothing more. Idempotent; may be called anywhere."""
