@@ -196,15 +196,14 @@ class _Resending(Exchange):
             raise
         return self._outcome
 
-    def on_response(self, status: int, head: bytes, body: bytes) -> None:
-        self._end((status, head, body))
+    def on_response(
+        self, status: int, head: bytes, body: bytes, stream: BodyStream | None = None
+    ) -> None:
+        self._end((status, head, body if stream is None else stream))
 
     def is_streamable(self, status: int, head: bytes) -> bool:
         after = RETRY_AFTER.search(head) is not None
         return self._retries is NO_RETRIES or not self._retries.is_retry(self.method, status, after)
-
-    def on_stream(self, status: int, head: bytes, stream: BodyStream) -> None:
-        self._end((status, head, stream))
 
     def is_stuck(self) -> bool:
         return self._options.context.is_awaited()

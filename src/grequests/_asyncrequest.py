@@ -41,7 +41,8 @@ class AsyncRequest:
     response: requests.Response | None = None
     exception: BaseException
     _session: requests.Session | None = None
-    _in_flight = False
+    #: None as long as it was never sent.
+    _in_flight: bool | None = None
 
     def __init__(
         self,

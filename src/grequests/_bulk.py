@@ -54,6 +54,8 @@ def take(request: object, index: int) -> AsyncRequest:
 
 def forget_outcome(request: AsyncRequest) -> None:
     """Make a request that has been sent before as it was then."""
+    if type(request) is AsyncRequest and request._in_flight is None:
+        return  # (what is somebody's own may have sent itself)
     fields = request.__dict__
     if "response" in fields or "exception" in fields:
         fields.pop("exception", None)
@@ -67,7 +69,11 @@ def calls(run: Run, requests: Iterable[Any]) -> Iterator[Call]:
         if run.looked and not glance():
             # The iterator, or who reads the results, has just switched something on.
             run.looked = False
-        yield Call(run, take(request, index), index)
+        if type(request) is AsyncRequest and request._in_flight is None:
+            request._in_flight = True  # `take` in short
+        else:
+            take(request, index)
+        yield Call(run, request, index)
 
 
 def iterate(

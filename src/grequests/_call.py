@@ -312,21 +312,38 @@ class Call(Exchange):
             return False
         return True
 
-    def on_response(self, status: int, head: bytes, body: bytes) -> None:
+    def on_response(
+        self, status: int, head: bytes, body: bytes, stream: BodyStream | None = None
+    ) -> None:
+        response = _new_response(Response)
+        response.status_code = status
+        response._content = body
+        response.url = self._url
+        response._head = head
+        response._seconds = self.head_at - self._started
+        prepared = self._prepared
+        response._source = (
+            prepared,
+            self.method,
+            self._options,
+            self._target,
+            self.origin,
+            self._entry.headers if prepared is None else None,
+        )
         if (
             status in REDIRECTS
-            or self._prepared is not None  # as it is when something has been retried
+            or prepared is not None  # as it is when something has been retried
+            or stream is not None
             or not self._options.is_bare
         ):
-            self._on_any_response(status, head, body)
+            self._on_any_response(response, stream)
             return
         if _CODED.search(head):
             try:
-                body = decode_body(head, body)
+                response._content = decode_body(head, body)
             except ContentDecodingError as error:
                 self._fail(self._with_request(error))
                 return
-        response = self._build(status, head, body)
         request = self.request
         request.response = response
         request._in_flight = False
@@ -334,9 +351,11 @@ class Call(Exchange):
         run.looked = False
         run.sink.done(self)
 
-    def _on_any_response(self, status: int, head: bytes, body: bytes) -> None:
+    def _on_any_response(self, response: Response, stream: BodyStream | None) -> None:
         try:
-            self._take(self._build(status, head, body))
+            if stream is not None:
+                response.stream_from(stream)
+            self._take(response)
         except Exception as error:  # noqa: BLE001 - it is this request's outcome
             self._fail(error)
 
@@ -348,14 +367,6 @@ class Call(Exchange):
             return False
         after = RETRY_AFTER.search(head) is not None
         return self._retries is NO_RETRIES or not self._retries.is_retry(self.method, status, after)
-
-    def on_stream(self, status: int, head: bytes, stream: BodyStream) -> None:
-        try:
-            response = self._build(status, head, b"")
-            response.stream_from(stream)
-            self._take(response)
-        except Exception as error:  # noqa: BLE001 - it is this request's outcome
-            self._fail(error)
 
     def is_stuck(self) -> bool:
         return self.run.is_awaited()
@@ -377,23 +388,6 @@ class Call(Exchange):
             self._spawn(self._run_settle, response, context=self._context)
             return
         self._settle(response, self._decode(response))
-
-    def _build(self, status: int, head: bytes, body: bytes) -> Response:
-        response = _new_response(Response)
-        response.status_code = status
-        response._content = body
-        response.url = self._url
-        response._head = head
-        response._seconds = self.head_at - self._started
-        response._source = (
-            self._prepared,
-            self.method,
-            self._options,
-            self._target,
-            self.origin,
-            self._entry.headers if self._prepared is None else None,
-        )
-        return response
 
     def _decode(self, response: Response) -> Exception | None:
         """Take the content codings off; the error if they are not what they should be."""

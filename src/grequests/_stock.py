@@ -229,7 +229,8 @@ def _request_classes() -> Iterable[type]:
 #: classes. `glance` is asked for every request, and each name costs it 0.2 % of a plain one.
 _CORE = frozenset(
     (
-        *("requests.sessions.Session", "socket.socket", "socket.getaddrinfo"),
+        *("requests.sessions.Session", "socket.socket", "socket.getaddrinfo", "ssl.SSLContext"),
+        *("urllib3.util.ssl_.SSLContext", "urllib3.util.connection.create_connection"),
         # Where Python does not tell that a class was touched:
         *("Session.send", "Session.request", "Session.get_adapter", "HTTPAdapter.send"),
         *("HTTPConnectionPool.urlopen", "HTTPConnectionPool.ConnectionCls"),

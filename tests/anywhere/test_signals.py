@@ -160,7 +160,7 @@ def test_a_handler_raises_while_everything_is_busy(moment, lane, server):
         finally:
             setattr(owner, name, function)
         failed = [each.exception for each in sent if "exception" in vars(each)]
-        left = sum(each._in_flight for each in sent)
+        left = sum(bool(each._in_flight) for each in sent)
         if failed or left:
             missed.append([point, repr(failed), left])
         try:

@@ -456,7 +456,7 @@ class Connection:
             self._watcher.ref = False
             self.origin.on_idle(self, monotonic())
         try:
-            exchange.on_stream(reader.status, head, stream)
+            exchange.on_response(reader.status, head, b"", stream)
         except BaseException as error:  # noqa: BLE001 - gevent would swallow it
             exchange.on_failure(Failure(Phase.BODY, error, sent=True))
 

@@ -30,8 +30,8 @@ class Exchange:
         read_timeout: seconds without a byte, or None.
         replayable: whether it may be sent once more if a kept-alive connection turns out dead.
         close_after: whether the request asked for the connection to be closed.
-        streamed: whether the body is to be read by whoever gets the response: `is_streamable` and
-            `on_stream` are called, and `on_response` is not.
+        streamed: whether the body is to be read by whoever gets the response. `is_streamable` is
+            asked.
         connection: what it is being sent on, while it is.
         head_at: when the head of the response was there, in seconds of `time.monotonic`.
     """
@@ -63,13 +63,17 @@ class Exchange:
     connection: Connection | None
     head_at: float
 
-    def on_response(self, status: int, head: bytes, body: bytes) -> None:
-        """The response is whole.
+    def on_response(
+        self, status: int, head: bytes, body: bytes, stream: BodyStream | None = None
+    ) -> None:
+        """The response is whole; or, if it is streamed, its head is.
 
         Args:
             status: its code.
             head: status line and header lines, CRLF between them, without the blank line.
-            body: as it came, content codings still on it.
+            body: as it came, content codings still on it; nothing if it is streamed.
+            stream: what can be read behind the head, framing and all, if it is streamed. If
+                `is_streamable` said no, all of it can be read without waiting.
         """
         raise NotImplementedError
 
@@ -85,13 +89,6 @@ class Exchange:
 
     def is_streamable(self, status: int, head: bytes) -> bool:
         """Whether the response is handed over now, or once it is whole."""
-        raise NotImplementedError
-
-    def on_stream(self, status: int, head: bytes, stream: BodyStream) -> None:
-        """The head is there, and what is behind it can be read from the stream.
-
-        If `is_streamable` said no, all of it can be read without waiting.
-        """
         raise NotImplementedError
 
     def is_stuck(self) -> bool:
