@@ -430,8 +430,16 @@ class Call(Exchange):
         elif response.status_code in REDIRECTS and isinstance(response, Response):
             self._look_ahead(response)
         if getattr(response, "_content", False) is False and not self._options.stream:
-            _ = response.content
+            self._read(response)
         self._succeed(response)
+
+    def _read(self, response: Any) -> None:
+        """Read what the hooks have left to be read, or could not."""
+        try:
+            _ = response.content
+        except ContentDecodingError as error:
+            self._with_request(error)
+            raise
 
     def _look_ahead(self, response: Response) -> None:
         """Fail where Requests fails to say where a redirect leads that is not followed."""
