@@ -125,7 +125,10 @@ MAY_IMPORT = {
     "_stock_original": set(),
     "_stock_watch": {"_stock_original"},
     "_lane": {"_stock"},
-    "_bulk": {"_asyncrequest", "_call", "_exceptions", "_scheduler", "_signals", "_stock"},
+    "_run": {"_engine", "_environment", "_options", "_templates"},
+    "_bulk": {
+        *("_asyncrequest", "_call", "_exceptions", "_run", "_scheduler", "_signals", "_stock"),
+    },
     "_api": {"_asyncrequest", "_bulk", "_engine", "_general", "_exceptions"},
 }
 

@@ -9,8 +9,9 @@ import gevent
 from gevent.hub import Waiter
 
 from ._asyncrequest import AsyncRequest
-from ._call import Call, Run
+from ._call import Call
 from ._exceptions import InvalidSizeError, NotARequestError, RequestInFlightError
+from ._run import Run
 from ._scheduler import Scheduler
 from ._signals import heard
 from ._stock import glance

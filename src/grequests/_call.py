@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import re
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from requests import PreparedRequest
@@ -25,11 +25,10 @@ from ._asyncrequest import AsyncRequest
 from ._auth import address_signed, auth_of, prepare_signed
 from ._body import Source
 from ._decode import decode_body
-from ._engine import Body, Exchange, Failure, current_engine
-from ._environment import Environment
+from ._engine import Body, Exchange, Failure
 from ._green_auth import green_auth, has_nothing_to_do, resume
 from ._lane import general_reason, is_own_auth
-from ._options import NO_RETRIES, Options, RunContext
+from ._options import NO_RETRIES, Options
 from ._prepare import SIMPLE_URL, NotPlainError, Prepared, prepare
 from ._recheck import refuse
 from ._redirect import (
@@ -44,7 +43,6 @@ from ._redirect import (
 from ._response import Response, with_jar
 from ._retries import after_failure, after_status
 from ._signals import struck
-from ._templates import Entry, Templates
 from ._translate import warn_unverified
 
 if TYPE_CHECKING:
@@ -53,6 +51,8 @@ if TYPE_CHECKING:
     from requests.sessions import SessionRedirectMixin
 
     from ._engine import BodyStream
+    from ._run import Run
+    from ._templates import Entry
 
 #: Headers that make a response more than its bytes.
 _CODED: Final = re.compile(rb"\ncontent-encoding:", re.IGNORECASE)
@@ -62,48 +62,6 @@ _SETS_COOKIE: Final = re.compile(rb"\nset-cookie2?:", re.IGNORECASE)
 _new_response: Callable[[type[Response]], Response] = Response.__new__
 _plain_send = AsyncRequest.send
 _untouched = _stock.untouched
-
-
-class Sink(Protocol):
-    """Who is told what comes of a call."""
-
-    def done(self, call: Any) -> None: ...
-    def again(self, call: Any, seconds: float) -> None: ...
-    def interrupt(self, error: BaseException) -> None: ...
-    def is_awaited(self) -> bool: ...
-
-
-class Run(RunContext):
-    """What the calls of one run share.
-
-    Args:
-        stream: `stream=` of `map` and `imap`.
-        sink: who is told of outcomes; set before the first call starts.
-        overrides: keywords that take precedence over the requests' own.
-    """
-
-    __slots__ = ("context", "looked", "overrides", "sink", "stream", "templates")
-
-    def __init__(self, *, stream: bool = False, overrides: dict[str, Any] | None = None) -> None:
-        super().__init__(current_engine(), Environment())
-        self.stream = stream
-        self.overrides = overrides
-        self.sink: Sink
-        #: Whether the stock functions were looked at since other greenlets last ran.
-        self.looked = False
-        #: The caller's, for code that has to run in it and is started by the event loop.
-        self.context = contextvars.copy_context()
-        self.templates: Templates
-
-    def begin(self) -> None:
-        """Nobody looks on: go on without looking, for now."""
-        self.looked = True
-        if not hasattr(self, "templates"):
-            # Not before: preparing a model request is a call that somebody might count.
-            self.templates = Templates(self, stream=self.stream)
-
-    def is_awaited(self) -> bool:
-        return self.sink.is_awaited()
 
 
 class Call(Exchange):
@@ -664,4 +622,4 @@ class Call(Exchange):
         self.run.sink.done(self)
 
 
-__all__ = ["Call", "Run", "Sink"]
+__all__ = ["Call"]

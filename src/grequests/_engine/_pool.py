@@ -19,8 +19,9 @@ import gevent
 from grequests._signals import raise_in_main, struck
 
 from ._connect import Connector
-from ._connection import Connection, TLSConnection
+from ._connection import Connection
 from ._failure import Failure, Phase
+from ._tls_connection import TLSConnection
 from ._unverified import UnverifiedConnection
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from ._connection import TLSConnection
 from ._deadlines import NEVER
+from ._tls_connection import TLSConnection
 
 if TYPE_CHECKING:
     from ._exchange import Exchange

@@ -1,0 +1,53 @@
+"""What the calls of one run share, and who is told of their outcomes. Knows no single call."""
+
+from __future__ import annotations
+
+import contextvars
+from typing import Any, Protocol
+
+from ._engine import current_engine
+from ._environment import Environment
+from ._options import RunContext
+from ._templates import Templates
+
+
+class Sink(Protocol):
+    """Who is told what comes of a call."""
+
+    def done(self, call: Any) -> None: ...
+    def again(self, call: Any, seconds: float) -> None: ...
+    def interrupt(self, error: BaseException) -> None: ...
+    def is_awaited(self) -> bool: ...
+
+
+class Run(RunContext):
+    """What the calls of one run share.
+
+    Args:
+        stream: `stream=` of `map` and `imap`.
+        sink: who is told of outcomes; set before the first call starts.
+        overrides: keywords that take precedence over the requests' own.
+    """
+
+    __slots__ = ("context", "looked", "overrides", "sink", "stream", "templates")
+
+    def __init__(self, *, stream: bool = False, overrides: dict[str, Any] | None = None) -> None:
+        super().__init__(current_engine(), Environment())
+        self.stream = stream
+        self.overrides = overrides
+        self.sink: Sink
+        #: Whether the stock functions were looked at since other greenlets last ran.
+        self.looked = False
+        #: The caller's, for code that has to run in it and is started by the event loop.
+        self.context = contextvars.copy_context()
+        self.templates: Templates
+
+    def begin(self) -> None:
+        """Nobody looks on: go on without looking, for now."""
+        self.looked = True
+        if not hasattr(self, "templates"):
+            # Not before: preparing a model request is a call that somebody might count.
+            self.templates = Templates(self, stream=self.stream)
+
+    def is_awaited(self) -> bool:
+        return self.sink.is_awaited()
