@@ -70,10 +70,8 @@ def calls(run: Run, requests: Iterable[Any]) -> Iterator[Call]:
         if run.looked and not glance():
             # The iterator, or who reads the results, has just switched something on.
             run.looked = False
-        if type(request) is AsyncRequest and request._in_flight is None:
-            request._in_flight = True  # `take` in short
-        else:
-            take(request, index)
+        if type(request) is not AsyncRequest or request._in_flight is not None:
+            take(request, index)  # there is nothing to it for those never sent before
         yield Call(run, request, index)
 
 

@@ -81,11 +81,11 @@ def test_a_soft_time_limit_while_everything_waits(lane, server):
 #: Where a signal may strike when all is busy, as `module.Class.function`.
 POINTS = {
     "both": [
-        *("_bulk.take", "_call.Call.start", "_scheduler.Scheduler.done"),
+        *("_call.Call.__init__", "_call.Call.start", "_scheduler.Scheduler.done"),
         *("_scheduler.Scheduler._wait", "_scheduler.Scheduler._wait_for_slot"),
     ],
     "fast": [
-        *("_call.Call._start_plain", "_call.Call.on_response", "_call.Call._build"),
+        *("_call.Call._start_plain", "_call.Call.on_response"),
         *("_engine._pool.Origin.dispatch", "_engine._pool.Origin.on_idle"),
         *("_engine._pool.Origin._connect", "_engine._pool.Origin._on_connected"),
         *("_engine._connect.Connector.connect", "_engine._connect.Connector._attempt"),
