@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import gevent.socket
 from gevent import get_hub
 from gevent.hub import Waiter
-from gevent.threadpool import ThreadPool
 
 from ._stock import original_class
 
@@ -36,6 +35,8 @@ except ImportError:  # pragma: no cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gevent.threadpool import ThreadPool
 
 __all__ = ["GreenSocket", "adopt", "getaddrinfo", "in_thread"]
 
@@ -298,6 +299,9 @@ def _thread_pool() -> ThreadPool:
     hub: Any = get_hub()
     pool: ThreadPool | None = getattr(hub, _THREADS_OF_HUB, None)
     if pool is None or pool.pid != os.getpid():
+        # Most programs need no such threads, whose import takes a third as long as all of ours.
+        from gevent.threadpool import ThreadPool  # noqa: PLC0415 - seldom, and slow to import
+
         pool = ThreadPool(_THREADS, hub=hub, idle_task_timeout=_IDLE_THREAD_SECONDS)
         setattr(hub, _THREADS_OF_HUB, pool)
     return pool

@@ -167,9 +167,8 @@ class Watch:
         ]
         self.question: Callable[[], bool] = lambda: False
         self.glance: Callable[[], bool] = lambda: False
+        # The classes are learned when it is first asked: that takes longer than an import should.
         self._write_out()
-        # What is stock now is learned now; of the rest, only an original will do later.
-        self.question()
 
     # The quick comparison
 
