@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import gevent
@@ -29,7 +28,7 @@ from ._options import NO_RETRIES
 from ._prepare import PLAIN_URL, NotPlainError, Prepared, address
 from ._recheck import recheck, refuse
 from ._response import Response, build_raw
-from ._retries import after_failure, after_status
+from ._retries import after_failure, after_status, is_to_retry
 from ._translate import warn_unverified
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from ._engine import BodyStream
     from ._options import Options
 
-RETRY_AFTER: Final = re.compile(rb"\nretry-after:", re.IGNORECASE)
 #: Methods that may be sent twice when a kept-alive connection was dead (RFC 9110 section 9.2.2).
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
@@ -202,8 +200,7 @@ class _Resending(Exchange):
         self._end((status, head, body if stream is None else stream))
 
     def is_streamable(self, status: int, head: bytes) -> bool:
-        after = RETRY_AFTER.search(head) is not None
-        return self._retries is NO_RETRIES or not self._retries.is_retry(self.method, status, after)
+        return not is_to_retry(self.method, status, head, self._retries)
 
     def is_stuck(self) -> bool:
         return self._options.context.is_awaited()

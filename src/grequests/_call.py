@@ -20,7 +20,7 @@ from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.hooks import dispatch_hook
 
 from . import _general, _stock
-from ._adapter import IDEMPOTENT, RETRY_AFTER, EngineAdapter, adapter_of, give_back, leave_undecoded
+from ._adapter import IDEMPOTENT, EngineAdapter, adapter_of, give_back, leave_undecoded
 from ._asyncrequest import AsyncRequest
 from ._auth import address_signed, auth_of, prepare_signed
 from ._body import Source
@@ -41,7 +41,7 @@ from ._redirect import (
     options_for,
 )
 from ._response import Response, with_jar
-from ._retries import after_failure, after_status
+from ._retries import after_failure, after_status, is_to_retry
 from ._signals import struck
 from ._translate import warn_unverified
 
@@ -323,8 +323,7 @@ class Call(Exchange):
             return True  # hooks come first, and what follows them runs in a greenlet
         if self._options.allow_redirects and status in REDIRECTS and _LEADS_ON.search(head):
             return False
-        after = RETRY_AFTER.search(head) is not None
-        return self._retries is NO_RETRIES or not self._retries.is_retry(self.method, status, after)
+        return not is_to_retry(self.method, status, head, self._retries)
 
     def is_stuck(self) -> bool:
         return self.run.is_awaited()

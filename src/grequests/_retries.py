@@ -5,12 +5,14 @@ Knows exceptions, responses and `Retry`; nothing of who sends and who waits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from urllib3 import connectionpool
 from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, ProxyError, SSLError
 
 from ._engine import Phase
+from ._options import NO_RETRIES
 from ._response import with_jar
 from ._translate import (
     IN_BODY,
@@ -31,6 +33,15 @@ if TYPE_CHECKING:
     from ._response import Response
 
     Prepared = Callable[[], PreparedRequest]
+
+
+_RETRY_AFTER: Final = re.compile(rb"\nretry-after:", re.IGNORECASE)
+
+
+def is_to_retry(method: str, status: int, head: bytes, retries: Any) -> bool:
+    """Whether `Retry` has an interest in an answer of which the head is here."""
+    after = _RETRY_AFTER.search(head) is not None
+    return retries is not NO_RETRIES and retries.is_retry(method, status, after)
 
 
 def after_failure(
