@@ -20,7 +20,7 @@ env: $(READY) ## the environment in .venv, with everything for working on it
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: PYTHON=python3.12 make ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,ecosystem,anywhere,socks,progress]'
+	$(BIN)/python -m pip install -qq --editable '.[dev,ecosystem,anywhere,socks,progress]'
 	@touch $@
 
 demo: $(READY) ## the command line on 10,000 URLs of a local server, some of them bad (COUNT=n)
@@ -43,7 +43,7 @@ mitmproxy: .suites/mitmproxy/.ready ## mitmproxy, which some tests use, in an en
 
 .suites/mitmproxy/.ready:
 	$(PYTHON) -m venv .suites/mitmproxy
-	.suites/mitmproxy/bin/python -m pip install --quiet mitmproxy
+	.suites/mitmproxy/bin/python -m pip install -qq mitmproxy
 	@touch $@
 
 lint: $(READY) ## ruff (rules and format) and mypy
@@ -60,7 +60,7 @@ build: $(READY) ## wheel and sdist in dist/, and whether the wheel works where n
 	$(BIN)/python -m build --outdir dist .
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	$(PYTHON) -m venv "$$folder"; \
-	"$$folder/bin/python" -m pip install --quiet dist/*.whl; \
+	"$$folder/bin/python" -m pip install -qq dist/*.whl; \
 	cd "$$folder"; \
 	bin/python -c 'import grequests, pathlib; p = pathlib.Path(grequests.__file__); assert p.with_name("py.typed").exists()'; \
 	bin/grequests --version; \

@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
 
-from ._green_auth import green_auth
+from ._green_auth import green_auth, lesson
 from ._green_dial import enter, leave
 from ._green_pool import drop_inherited, green_manager
 from ._green_socket import in_thread, relief
@@ -142,9 +142,10 @@ def _inside(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response
         _after_fork()
     token = enter()
     try:
-        if _recorded or _is_recorded():
-            return _send_recorded(session, url, auth, send)
-        return _send(session, url, auth, send)
+        with lesson():
+            if _recorded or _is_recorded():
+                return _send_recorded(session, url, auth, send)
+            return _send(session, url, auth, send)
     finally:
         leave(token)
 

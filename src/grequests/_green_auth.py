@@ -1,8 +1,8 @@
 """`HTTPDigestAuth` in threads where many requests are on their way at once.
 
 Its own code prepares requests and answers 401s.  Nonces, challenges and counts are the thread's, as
-in Requests: what one request has learned serves the next.  What it keeps about one request (where
-its body began, how often it was refused) is the greenlet's.
+in Requests: what one request has learned serves the next, once it has its own answer.  What it
+keeps about one request (where its body began, how often it was refused) is the greenlet's.
 
 It may not know: who runs the greenlets, how requests are sent.
 """
@@ -10,6 +10,8 @@ It may not know: who runs the greenlets, how requests are sent.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest
 
-__all__ = ["green_auth", "has_nothing_to_do", "resume"]
+__all__ = ["green_auth", "has_nothing_to_do", "lesson", "resume"]
 
 #: What HTTPDigestAuth keeps about one request on its way; the rest it learned from the server.
 _PER_REQUEST: Final = frozenset({"pos", "num_401_calls"})
+#: What it learns from a challenge.
+_LEARNED: Final = frozenset({"chal", "last_nonce", "nonce_count"})
 #: Nonces whose counts are remembered.
 _MAX_NONCES: Final = 1024
 _ThreadLocal: Final[Any] = get_original("threading", "local")
@@ -37,6 +41,10 @@ class _DigestState:
 
     What was learned stays where it was, in the object's own thread-local, so that its owner finds
     it there; unless gevent has made a greenlet-local of that, of which others learn nothing.
+
+    It comes there when the request that was challenged has its answer (`lesson`). Until then the
+    nonce is its own: a server may take each but once, and a request that begins meanwhile could be
+    there first, which would leave the challenged one refused a second time, for good.
     """
 
     def __init__(self, thread: Any) -> None:
@@ -51,12 +59,40 @@ class _DigestState:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._greenlet if name in _PER_REQUEST else self._thread, name)
+        if name in _PER_REQUEST:
+            return getattr(self._greenlet, name)
+        learned = self._learned() if name in _LEARNED else {}
+        return learned[name] if name in learned else getattr(self._thread, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "nonce_count" and value:
-            value = self._count(self._thread.chal["nonce"], value)
-        setattr(self._greenlet if name in _PER_REQUEST else self._thread, name, value)
+        if name in _PER_REQUEST:
+            setattr(self._greenlet, name, value)
+            return
+        if name == "chal" and value and not self._learned():
+            self._begin_to_learn()
+        elif name == "nonce_count" and value:
+            value = self._count(self.chal["nonce"], value)
+        learned = self._learned() if name in _LEARNED else {}
+        if learned:
+            learned[name] = value
+        else:
+            setattr(self._thread, name, value)
+
+    def _learned(self) -> dict[str, Any]:
+        """What the running greenlet has been told by a challenge, and nobody else yet."""
+        open_lesson = _lesson.get()
+        return open_lesson.get(self, {}) if open_lesson else {}
+
+    def _begin_to_learn(self) -> None:
+        open_lesson = _lesson.get()
+        if open_lesson is not None:
+            names = ("last_nonce", "nonce_count")
+            thread = vars(self._thread)
+            open_lesson[self] = {name: thread[name] for name in names if name in thread}
+
+    def share(self, learned: dict[str, Any]) -> None:
+        """Let others know what one request has learned."""
+        vars(self._thread).update(learned)
 
     def _count(self, nonce: str, value: int) -> int:
         """How often a nonce has been used, if another one was in use meanwhile.
@@ -75,6 +111,24 @@ class _DigestState:
 
     def __reduce__(self) -> Any:
         return self._thread.__reduce__()  # TypeError: a thread-local cannot be pickled
+
+
+#: What the running greenlet's request is learning; None where nobody would say that it ends. (A
+#: `gevent.local` would not do: it links to its greenlets, which then look as if waited for.)
+_lesson: ContextVar[dict[_DigestState, dict[str, Any]] | None] = ContextVar("lesson", default=None)
+
+
+@contextmanager
+def lesson() -> Iterator[None]:
+    """Keep to the running greenlet what it learns from challenges; let others know at the end."""
+    learned: dict[_DigestState, dict[str, Any]] = {}
+    token = _lesson.set(learned)
+    try:
+        yield
+    finally:
+        _lesson.reset(token)
+        for state, facts in learned.items():
+            state.share(facts)
 
 
 def green_auth(auth: Any) -> None:

@@ -55,7 +55,7 @@ def _short(text: str) -> str:
 
 
 def _pip(python: Path | str, *arguments: str) -> None:
-    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    command = [python, "-m", "pip", "-qq", "--disable-pip-version-check", *arguments]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

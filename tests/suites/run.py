@@ -63,7 +63,7 @@ def run(name: str, way: str, *, short: bool = False, more: tuple[str, ...] = ())
 def _arguments(suite: Suite, way: str, *, short: bool) -> list[str]:
     plugins = ("suite_record", *suite.helpers, *(suite.plugins if way != "plain" else ()))
     return [
-        *("-q", "--no-header", "--tb=no", "--disable-warnings", "-p", "no:cacheprovider"),
+        *("-q", "--no-header", "--tb=no", "-rN", "--disable-warnings", "-p", "no:cacheprovider"),
         *(argument for each in plugins for argument in ("-p", each)),
         f"--timeout={suite.timeout}",
         *(argument for test in suite.deselect for argument in ("--deselect", test)),
