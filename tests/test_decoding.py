@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -16,6 +18,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import DecodeError
 
 from grequests._decode import decode_body, unfold
+from grequests._exceptions import BodyTooLargeError
 
 TEXT = b"text " * 5000
 
@@ -149,6 +152,158 @@ def test_bodies_that_are_damaged(coding, seed, change):
         "add": body[:place] + randomness.randbytes(3) + body[place:],
     }[change]
     both(coding, damaged)
+
+
+# With a limit
+
+
+def encoded(coding: str, data: bytes) -> bytes:
+    for each in coding.split(", "):
+        if each == "br":
+            data = pytest.importorskip("brotli", "1.2").compress(data)
+        elif each == "zstd":
+            data = pytest.importorskip("backports.zstd").compress(data)
+        else:
+            data = {"gzip": gzip.compress, "deflate": squeeze}[each](data)
+    return data
+
+
+LIMITED = ["gzip", "deflate", "br", "zstd", "gzip, gzip", "deflate, gzip", "br, gzip", "gzip, zstd"]
+
+
+@pytest.mark.parametrize("size", [1, 1000, 65536, 300_000])
+@pytest.mark.parametrize("coding", LIMITED)
+def test_it_is_decoded_bytes_that_a_limit_counts(coding: str, size: int):
+    body = encoded(coding, b"x" * size)
+    for limit in (size, size + 1, 2 * size):
+        assert decode_body(head(coding), body, limit) == b"x" * size
+    for limit in (0, size // 2, size - 1):
+        with pytest.raises(BodyTooLargeError) as caught:
+            decode_body(head(coding), body, limit)
+        assert caught.value.limit == limit
+
+
+@pytest.mark.parametrize("limit", [0, 1, 24_999])
+def test_several_members_count_together(limit: int):
+    body = gzip.compress(TEXT[:10_000]) + gzip.compress(b"") + gzip.compress(TEXT[10_000:])
+    assert decode_body(head("gzip"), body, 25_000) == TEXT
+    with pytest.raises(BodyTooLargeError):
+        decode_body(head("gzip"), body, limit)
+
+
+@pytest.mark.parametrize("coding", [[], ["identity"], ["unknown"], ["gzip;q=1"]])
+def test_what_is_not_coded_counts_as_it_is(coding: list[str]):
+    assert decode_body(head(*coding), TEXT, len(TEXT)) == TEXT
+    with pytest.raises(BodyTooLargeError):
+        decode_body(head(*coding), TEXT, len(TEXT) - 1)
+
+
+def test_an_empty_body_is_within_any_limit():
+    assert decode_body(head("gzip"), b"", 0) == decode_body(head(), b"", 0) == b""
+
+
+def test_a_chain_that_comes_to_nothing_is_bounded_on_its_way():
+    """Ten megabytes of empty members: more of them would take their time."""
+    empty = gzip.compress(b"") * 500_000
+    with pytest.raises(BodyTooLargeError):
+        decode_body(head("gzip, gzip"), gzip.compress(empty, 1), 10_000)
+
+
+BOMBS = """
+import resource, sys, zlib
+from grequests._decode import decode_body
+from grequests._exceptions import BodyTooLargeError
+
+MIB = 1024 * 1024
+
+def by(compressor):
+    pieces = [compressor(bytes(MIB)) for _ in range(1024)]
+    return b"".join(pieces)
+
+if sys.argv[1] == "deflate":
+    deflater = zlib.compressobj(1)
+    body = by(deflater.compress) + deflater.flush()
+elif sys.argv[1] == "br":
+    import brotli
+    deflater = brotli.Compressor(quality=1)
+    body = by(deflater.process) + deflater.finish()
+elif sys.argv[1] == "zstd":
+    from backports import zstd
+    deflater = zstd.ZstdCompressor()
+    body = by(deflater.compress) + deflater.flush()
+else:
+    deflater = zlib.compressobj(1, wbits=31)
+    body = by(deflater.compress) + deflater.flush()
+    for coding in sys.argv[1].split(", ")[1:]:
+        deflater = zlib.compressobj(9, wbits=31)
+        body = deflater.compress(body) + deflater.flush()
+
+head = f"HTTP/1.1 200 OK\\r\\nContent-Encoding: {sys.argv[1]}".encode()
+for _ in range(2):  # once to load what is needed
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        decode_body(head, body, MIB)
+    except BodyTooLargeError as error:
+        assert error.limit == MIB
+    else:
+        raise SystemExit("not refused")
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize(
+    "coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "gzip, gzip, gzip"]
+)
+def test_a_gigabyte_in_a_small_body_takes_a_few_megabytes(coding: str):
+    if coding in ("br", "zstd"):
+        encoded(coding, b"")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BOMBS, coding],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    kilobytes = [int(line) for line in done.stdout.split()]
+    assert sum(kilobytes) < 8 * 1024
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    coding=CODINGS,
+    seed=st.integers(0, 1000),
+    size=st.sampled_from([0, 100, 3000, 40_000]),
+    spare=st.sampled_from([0, 1, 100_000]),
+    change=st.sampled_from(["none", "cut", "flip", "drop", "add"]),
+)
+def test_with_a_limit_that_is_kept_nothing_else_differs(
+    coding: str, seed: int, size: int, spare: int, change: str
+):
+    randomness = random.Random(seed)
+    data = randomness.randbytes(size) + b"text " * size
+    body = encoded(coding.replace("x-", ""), data)
+    place = randomness.randrange(len(body))
+    body = {
+        "none": body,
+        "cut": body[:place],
+        "flip": body[:place]
+        + bytes([body[place] ^ 1 << randomness.randrange(8)])
+        + body[place + 1 :],
+        "drop": body[:place] + body[place + 1 :],
+        "add": body[:place] + randomness.randbytes(3) + body[place:],
+    }[change]
+    outcomes = []
+    for limit in (None, max(len(data), len(body)) + spare):
+        try:
+            outcomes.append(decode_body(head(coding), body, limit))
+        except ContentDecodingError as error:
+            outcomes.append(str(error))
+        except BodyTooLargeError:
+            outcomes.append(outcomes[0])  # damage can make it so
+            assert change in ("flip", "drop", "add")
+            assert isinstance(outcomes[0], str) or len(outcomes[0]) > limit
+    assert outcomes[0] == outcomes[1]
+
+
+# Header values
 
 
 @pytest.mark.parametrize(

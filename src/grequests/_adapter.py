@@ -23,6 +23,7 @@ from . import _general, _stock
 from ._body import Source
 from ._decode import decode_body
 from ._engine import Exchange, Failure
+from ._exceptions import GRequestsError
 from ._lane import is_plain_delivery
 from ._options import NO_RETRIES
 from ._prepare import PLAIN_URL, NotPlainError, Prepared, address
@@ -152,6 +153,14 @@ class _Resending(Exchange):
         self.streamed = options.stream
         self.connection = None
 
+    @property
+    def max_body(self) -> int | None:  # type: ignore[override]
+        return self._options.context.max_body
+
+    @property
+    def max_head(self) -> int | None:  # type: ignore[override]
+        return self._options.context.max_head
+
     def response(self) -> Response:
         """Send, again if need be, and wait.
 
@@ -163,8 +172,10 @@ class _Resending(Exchange):
             outcome = self._attempt()
             again: tuple[Any, float] | None
             if isinstance(outcome, Failure):
-                if not isinstance(outcome.cause, Exception):
-                    raise outcome.cause  # KeyboardInterrupt in what reads the body
+                cause = outcome.cause
+                if not isinstance(cause, Exception) or isinstance(cause, GRequestsError):
+                    # KeyboardInterrupt in what reads the body; or a limit of ours.
+                    raise cause
                 again = after_failure(self, outcome, ready.target, self._retries, ready.request)
             elif isinstance(outcome, Exception):
                 raise outcome
@@ -237,7 +248,7 @@ class _Resending(Exchange):
             response.stream_from(body)
             return response
         try:
-            response._content = decode_body(head, body)
+            response._content = decode_body(head, body, self.max_body)
         except ContentDecodingError:
             leave_undecoded(response, body)
         return response

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from ._checks import check_positive
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,10 +24,12 @@ class AsyncRequest:
         session: the `requests.Session` whose cookies, headers, auth, proxies, adapters and so on
             count; None for a request that shares nothing but connections with others.
         callback: called with the response, like ``hooks={"response": callback}`` and after those.
+        tag: anything by which you know the request again; it never reaches the wire.
+        cost: how much of a `Rate` of a `Client` it takes; 1 if not given.
         **kwargs: every other keyword of `requests.request`.
 
     Attributes:
-        method, url, kwargs: as given.
+        method, url, kwargs, tag, cost: as given.
         session: as given; made when it is first asked for, if none was.
         response: the `requests.Response`, or None before the answer and after a failure.
         exception: the exception, after a failure only.
@@ -41,16 +45,21 @@ class AsyncRequest:
     response: requests.Response | None = None
     exception: BaseException
     _session: requests.Session | None = None
+    tag: Any = None
+    #: How much of a `Rate` it takes.
+    cost: float = 1.0
     #: None as long as it was never sent.
     _in_flight: bool | None = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - Requests' two, and our four
         self,
         method: str,
         url: Any,
         *,
         session: requests.Session | None = None,
         callback: Callable[..., Any] | None = None,
+        tag: Any = None,
+        cost: float | None = None,
         **kwargs: Any,
     ) -> None:
         self.method = method
@@ -58,6 +67,11 @@ class AsyncRequest:
         self.kwargs = kwargs
         if session is not None:
             self._session = session
+        if tag is not None:
+            self.tag = tag
+        if cost is not None:
+            check_positive("cost", cost)
+            self.cost = cost
         if callback:
             kwargs["hooks"] = _with_callback(kwargs.get("hooks"), callback)
 

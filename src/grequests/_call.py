@@ -24,8 +24,10 @@ from ._adapter import IDEMPOTENT, EngineAdapter, adapter_of, give_back, leave_un
 from ._asyncrequest import AsyncRequest
 from ._auth import address_signed, auth_of, prepare_signed
 from ._body import Source
+from ._body_limit import body_limit
 from ._decode import decode_body
 from ._engine import Body, Exchange, Failure
+from ._exceptions import BodyTooLargeError, GRequestsError
 from ._green_auth import green_auth, has_nothing_to_do, resume
 from ._lane import general_reason, is_own_auth
 from ._options import NO_RETRIES, Options
@@ -144,6 +146,14 @@ class Call(Exchange):
         if response is not None and not getattr(response, "_content_consumed", True):
             response.close()
 
+    def _is_given_up(self) -> bool:
+        """Whether whoever started this call has gone on without it."""
+        return False
+
+    def _overrides(self) -> dict[str, Any] | None:
+        """Keywords that take precedence over the request's, for this call alone."""
+        return None
+
     def _start_plain(self) -> bool:
         """The shortest way: a simple URL, and a template for what stands around its target."""
         request = self.request
@@ -161,8 +171,8 @@ class Call(Exchange):
         if not kwargs and session is None and method == "GET":
             template = run.templates.plain
         else:
-            if run.stream and "stream" not in kwargs:
-                kwargs = {**kwargs, "stream": True}
+            if run.defaults:
+                kwargs = {**run.defaults, **kwargs}
             template = run.templates.find(method, session, kwargs)
         if template is None:
             return False
@@ -198,9 +208,12 @@ class Call(Exchange):
         if run.overrides is None and type(request).send is not _plain_send:
             self._spawn(self._run_overridden)
             return
-        kwargs = dict(request.kwargs)
+        kwargs = {**run.defaults, **request.kwargs}
         if run.overrides:
             kwargs.update(run.overrides)
+        own = self._overrides()
+        if own is not None:
+            kwargs.update(own)
         if run.stream or "stream" not in kwargs:
             kwargs["stream"] = run.stream
         session = request._session
@@ -298,9 +311,12 @@ class Call(Exchange):
             return
         if _CODED.search(head):
             try:
-                response._content = decode_body(head, body)
+                response._content = decode_body(head, body, self.max_body)
             except ContentDecodingError as error:
                 self._fail(self._with_request(error))
+                return
+            except BodyTooLargeError as error:
+                self._fail(error)
                 return
         request = self.request
         request.response = response
@@ -351,7 +367,7 @@ class Call(Exchange):
         if response.is_streamed:
             return None
         try:
-            response._content = decode_body(response._head, response._content)  # type: ignore[arg-type]
+            response._content = decode_body(response._head, response._content, self.max_body)  # type: ignore[arg-type]
         except ContentDecodingError as error:
             return self._with_request(error)
         return None
@@ -469,6 +485,9 @@ class Call(Exchange):
             self._fail(error)
 
     def _on_failure(self, failure: Failure) -> None:
+        if isinstance(failure.cause, GRequestsError):  # a limit of ours: nothing to translate
+            self._fail(failure.cause)
+            return
         prepared = self._prepared_request()
         self._retry(*after_failure(self, failure, self._target, self._retries, prepared))
 
@@ -507,7 +526,8 @@ class Call(Exchange):
         except Exception as error:  # noqa: BLE001
             self._fail(error)
         except BaseException:
-            self.request._in_flight = False
+            if not self._is_given_up():
+                self.request._in_flight = False
             raise
 
     def _run_spawned(self, function: Callable[..., None], *args: Any) -> None:
@@ -521,7 +541,8 @@ class Call(Exchange):
 
     def _run_general(self, kwargs: dict[str, Any]) -> None:
         request = self.request
-        response = _general.perform(request._session, request.method, request.url, kwargs)
+        with body_limit(self.max_body):
+            response = _general.perform(request._session, request.method, request.url, kwargs)
         self._succeed(response)
 
     def _run_signed(self, kwargs: dict[str, Any], options: Options) -> None:
@@ -539,7 +560,8 @@ class Call(Exchange):
                 refuse("somebody looks on since")
             ready, options = address_signed(signed, before, kwargs, options)
         except NotPlainError:
-            self._succeed(_general.perform_signed(session, signed, kwargs))
+            with body_limit(self.max_body):
+                self._succeed(_general.perform_signed(session, signed, kwargs))
             return
         self._greenlet = None
         self._options = options
@@ -562,10 +584,11 @@ class Call(Exchange):
         if resume(with_jar(prepared)):
             response.connection = EngineAdapter(response)
         kwargs = self._options.send_kwargs()
-        hooked = _general.inside(
-            adapter_of(response),
-            lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
-        )
+        with body_limit(self.max_body):
+            hooked = _general.inside(
+                adapter_of(response),
+                lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
+            )
         self.run.looked = False
         give_back(response, hooked, *getattr(hooked, "history", ()))
         sent = None if hooked is response else prepared
@@ -589,13 +612,16 @@ class Call(Exchange):
     def _run_rest(self, following: PreparedRequest) -> None:
         """The chain has come to where only Requests can go."""
         options = self._options
-        response = _general.perform_prepared(options.session, following, options.send_kwargs())
+        with body_limit(self.max_body):
+            response = _general.perform_prepared(options.session, following, options.send_kwargs())
         response.history = [*(self._history or ()), *response.history]
         self._succeed(response)
 
     # Outcomes
 
     def _succeed(self, response: Any) -> None:
+        if self._is_given_up():
+            return
         request = self.request
         request.response = response
         self._end()
@@ -603,6 +629,8 @@ class Call(Exchange):
     def _fail(self, error: BaseException) -> None:
         if struck(error):
             self._interrupt(error)
+            return
+        if self._is_given_up():
             return
         request = self.request
         request.exception = error

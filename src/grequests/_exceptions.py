@@ -1,4 +1,4 @@
-"""The library's own errors, for wrong use. Requests' exceptions pass through unchanged."""
+"""The library's own errors: wrong use, and limits. Requests' exceptions pass through unchanged."""
 
 from __future__ import annotations
 
@@ -55,6 +55,118 @@ class InvalidSizeError(GRequestsError, ValueError):
         super().__init__(f"size must be an integer of at least 1, or None, not {size!r}")
 
 
+class PolicyError(GRequestsError, ValueError):
+    """A setting of the bulk layer is not one.
+
+    Attributes:
+        name: of the setting, such as ``"attempts"``.
+        value: what was given.
+    """
+
+    def __init__(self, name: str, value: object, wanted: str) -> None:
+        self.name = name
+        self.value = value
+        super().__init__(f"{name} must be {wanted}, not {value!r}")
+
+
+class TotalTimeoutError(GRequestsError, TimeoutError):
+    """A request took longer than it may, from its dispatch to the end of its body.
+
+    Attributes:
+        seconds: how long it may take.
+        scope: "attempt", or "request" for all of its attempts and the waits between them.
+    """
+
+    def __init__(self, seconds: float, scope: str) -> None:
+        self.seconds = seconds
+        self.scope = scope
+        what = "the attempt" if scope == "attempt" else "the request, over its attempts,"
+        super().__init__(f"{what} took longer than {seconds:g} s")
+
+
+class DeadlineError(GRequestsError, TimeoutError):
+    """The deadline of the run was over before the request had ended.
+
+    Attributes:
+        seconds: the deadline, from the start of the run.
+        sent: whether the request had been started.
+    """
+
+    def __init__(self, seconds: float, *, sent: bool) -> None:
+        self.seconds = seconds
+        self.sent = sent
+        state = "under way" if sent else "not begun"
+        super().__init__(f"the run's deadline of {seconds:g} s is over, the request was {state}")
+
+
+class BodyTooLargeError(GRequestsError, ValueError):
+    """A response's body is larger than `max_body`. Its connection is closed.
+
+    Attributes:
+        limit: bytes, decoded.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"the body is larger than {limit:,} bytes")
+
+
+class HeadersTooLargeError(GRequestsError, ValueError):
+    """A response's status line and headers are larger than `max_headers`.
+
+    Attributes:
+        limit: bytes.
+        size: how many there are.
+    """
+
+    def __init__(self, limit: int, size: int) -> None:
+        self.limit = limit
+        self.size = size
+        super().__init__(f"the headers have {size:,} bytes, more than {limit:,}")
+
+
+class CircuitOpenError(GRequestsError, ConnectionError):
+    """The host has failed so often in a row that it is left alone for now. Nothing was sent.
+
+    Attributes:
+        host: its origin, such as ``"https://example.org"``.
+        seconds: until it is tried again.
+    """
+
+    def __init__(self, host: str, seconds: float) -> None:
+        self.host = host
+        self.seconds = seconds
+        super().__init__(f"{host} keeps failing and is left alone for {seconds:.1f} s")
+
+
+class RequestCancelledError(GRequestsError, RuntimeError):
+    """The request was cancelled, or its client closed, before it had ended.
+
+    Attributes:
+        sent: whether it had been started.
+    """
+
+    def __init__(self, *, sent: bool) -> None:
+        self.sent = sent
+        super().__init__(f"the request was cancelled {'while under way' if sent else 'unsent'}")
+
+
+class ClientClosedError(GRequestsError, RuntimeError):
+    """A client was used after it was closed, or in another thread than its own."""
+
+
+class MissingExtraError(GRequestsError, ImportError):
+    """A feature needs a package that is not installed.
+
+    Attributes:
+        extra: the extra of grequests that installs it.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{feature} needs another package: pip install 'grequests[{extra}]'")
+
+
 def _rebuild(
     cls: type[GRequestsError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> GRequestsError:
@@ -64,5 +176,6 @@ def _rebuild(
     return error
 
 
-for _class in (GRequestsError, NotARequestError, RequestInFlightError, InvalidSizeError):
-    _class.__module__ = "grequests"
+for _class in [each for each in globals().values() if isinstance(each, type)]:
+    if issubclass(_class, GRequestsError):
+        _class.__module__ = "grequests"

@@ -32,7 +32,7 @@ from ._stock import is_stock, sockets_untouched
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["bind", "close_if_other_kind", "enter", "inside", "leave"]
+__all__ = ["bind", "close_if_other_kind", "enter", "inside", "is_within", "leave"]
 
 _hub: ContextVar[Any] = ContextVar("grequests_hub", default=None)
 
@@ -55,6 +55,11 @@ def inside() -> bool:
     """
     hub = _hub.get()
     return hub is not None and hub is get_hub_if_exists()
+
+
+def is_within() -> bool:
+    """Whether the caller runs on behalf of such a greenlet, in whatever thread."""
+    return _hub.get() is not None
 
 
 def _may_green() -> bool:

@@ -5,9 +5,10 @@ asks.  Inside a greenlet of ours, keys of pools come out as green keys and class
 subclasses; anywhere else both come out as they always were.  So green pools and the owner's own
 live side by side in one manager, never share a connection, and end together when it is cleared.
 
-A green pool differs from its class in four things: its queue waits cooperatively and across
+A green pool differs from its class in five things: its queue waits cooperatively and across
 threads; each connection it makes dials green sockets; a Retry sleeps cooperatively; a connection
-whose kind (green, or stock because somebody watches the sockets) is wrong by now is redialled.
+whose kind (green, or stock because somebody watches the sockets) is wrong by now is redialled; and
+where bodies are bounded (`_body_limit`), those of its responses are.
 
 It may not know: Requests, sessions, adapters, who runs the greenlets.
 """
@@ -27,7 +28,8 @@ import gevent
 from gevent.lock import Semaphore
 from urllib3.util.retry import Retry
 
-from ._green_dial import bind, close_if_other_kind, inside
+from ._body_limit import bound, is_limited
+from ._green_dial import bind, close_if_other_kind, inside, is_within
 from ._green_twin import Names, twin
 from ._stock import is_original
 
@@ -151,6 +153,12 @@ class _GreenPool:
                 return
         super()._put_conn(conn)  # type: ignore[misc]
 
+    def _make_request(self, *args: Any, **kwargs: Any) -> Any:
+        response = super()._make_request(*args, **kwargs)  # type: ignore[misc]
+        if is_limited():
+            bound(response)
+        return response
+
     def urlopen(self, *args: Any, **kwargs: Any) -> Any:
         if inside() and "retries" in kwargs:
             kwargs["retries"] = green_retry(kwargs["retries"])
@@ -173,7 +181,7 @@ class _ForgivingPool(_GreenPool):
         conn._grequests_fresh = True  # a tunnel is connected before its first request
 
     def _make_request(self, conn: Any, method: str, url: str, **kwargs: Any) -> Any:
-        make = super()._make_request  # type: ignore[misc]
+        make = super()._make_request
         is_used = conn.sock is not None and not vars(conn).pop("_grequests_fresh", False)
         tunnels = getattr(conn, "_tunnel_host", None) is not None
         try:
@@ -202,6 +210,15 @@ def _green_pool_class(cls: Any, kind: type = _GreenPool) -> Any:
 #: Every green pool, for a fork to find.
 _live_pools: WeakSet[Any] = WeakSet()
 
+#: The kind of pool that stands in for those above while the network is faked
+#: (`grequests.testing`), or None.
+substitute: type | None = None
+
+
+def _is_ours() -> bool:
+    """Whether the caller is to have a green pool, or in a thread of ours, a faked one."""
+    return inside() or (substitute is not None and is_within())
+
 
 # --- managers ------------------------------------------------------------------------------------
 
@@ -216,7 +233,9 @@ class _PoolClasses(dict[str, Any]):
 
     def __getitem__(self, scheme: str) -> Any:
         cls: Any = self._stock[scheme]
-        return _green_pool_class(cls, self._kind) if isinstance(cls, type) and inside() else cls
+        if not isinstance(cls, type) or not _is_ours():
+            return cls
+        return _green_pool_class(cls, substitute or self._kind)
 
     def __setitem__(self, scheme: str, cls: Any) -> None:
         super().__setitem__(scheme, cls)
@@ -228,7 +247,7 @@ class _PoolKeys(dict[str, Any]):
 
     def __getitem__(self, scheme: str) -> Any:
         function = super().__getitem__(scheme)
-        return _GreenKeyFunction(function) if inside() else function
+        return _GreenKeyFunction(function) if _is_ours() else function
 
     def get(self, scheme: str, default: Any = None) -> Any:
         return self[scheme] if scheme in self else default  # noqa: SIM401  (it is green in [])
@@ -247,11 +266,11 @@ class _GreenKeyFunction:
         if hasattr(key, "is_green"):
             return key
         cls: Any = type(key)
-        return _green_key_class(cls, os.getpid())._make(key)
+        return _green_key_class(cls, os.getpid(), substitute)._make(key)
 
 
 @lru_cache(maxsize=64)
-def _green_key_class(cls: Any, pid: int) -> Any:
+def _green_key_class(cls: Any, pid: int, kind: type | None) -> Any:
     """A PoolKey that equals only keys of its own kind, made in its own process.
 
     With the process in it, no pool that was inherited through a fork is ever found again.
@@ -261,7 +280,7 @@ def _green_key_class(cls: Any, pid: int) -> Any:
         return type(other) is type(self) and bool(tuple.__eq__(self, other))
 
     def hashed(self: Any) -> int:
-        return hash((pid, "green", tuple.__hash__(self)))
+        return hash((pid, kind, "green", tuple.__hash__(self)))
 
     def differs(self: Any, other: object) -> bool:
         return not is_equal(self, other)

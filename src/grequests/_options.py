@@ -40,12 +40,15 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 class RunContext:
     """What the requests of one run share: the engine, the environment, what was derived of it."""
 
-    __slots__ = ("engine", "environment", "identities")
+    __slots__ = ("engine", "environment", "identities", "max_body", "max_head")
 
     def __init__(self, engine: Engine, environment: Environment) -> None:
         self.engine = engine
         self.environment = environment
         self.identities: dict[Any, TLSIdentity] = {}
+        #: Bytes that responses may have, or None.
+        self.max_body: int | None = None
+        self.max_head: int | None = None
 
     def is_awaited(self) -> bool:
         """Whether whoever reads the responses waits for the next."""

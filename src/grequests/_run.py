@@ -27,14 +27,35 @@ class Run(RunContext):
         stream: `stream=` of `map` and `imap`.
         sink: who is told of outcomes; set before the first call starts.
         overrides: keywords that take precedence over the requests' own.
+        defaults: keywords that hold where a request has none of that name.
+        max_body, max_head: bytes that responses may have, or None.
     """
 
-    __slots__ = ("context", "looked", "overrides", "sink", "stream", "templates")
+    __slots__ = (
+        "context",
+        "defaults",
+        "looked",
+        "overrides",
+        "sink",
+        "stream",
+        "templates",
+    )
 
-    def __init__(self, *, stream: bool = False, overrides: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        stream: bool = False,
+        overrides: dict[str, Any] | None = None,
+        defaults: dict[str, Any] | None = None,
+        max_body: int | None = None,
+        max_head: int | None = None,
+    ) -> None:
         super().__init__(current_engine(), Environment())
         self.stream = stream
         self.overrides = overrides
+        self.defaults = {**(defaults or {}), **({"stream": True} if stream else {})}
+        self.max_body = max_body
+        self.max_head = max_head
         self.sink: Sink
         #: Whether the stock functions were looked at since other greenlets last ran.
         self.looked = False
@@ -47,7 +68,7 @@ class Run(RunContext):
         self.looked = True
         if not hasattr(self, "templates"):
             # Not before: preparing a model request is a call that somebody might count.
-            self.templates = Templates(self, stream=self.stream)
+            self.templates = Templates(self, self.defaults)
 
     def is_awaited(self) -> bool:
         return self.sink.is_awaited()

@@ -9,7 +9,6 @@ requests of a kind differ in more than their target has no fingerprint.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from requests import Session
 from requests.auth import HTTPBasicAuth, HTTPProxyAuth
@@ -102,13 +101,14 @@ class Template:
 
     def _spliced_entry(self, prefix: str) -> Entry | None:
         """Nothing but Host depends on the origin."""
-        parts = urlsplit(prefix)
-        port = parts.netloc.rpartition(":")[2]
-        if port.isdigit() and int(port) > _PORTS:
+        # (So little is left of what a URL may be: `SIMPLE_URL` has seen to it.)
+        scheme, _, authority = prefix.partition("://")
+        host, _, digits = authority.partition(":")
+        port = int(digits) if digits else None
+        if port is not None and port > _PORTS:
             return None
-        host: str = parts.hostname  # type: ignore[assignment]
-        origin = self.options.origin_of(parts.scheme, host, parts.port, None)
-        rest = self._tail.replace(_MARK, host_header(parts.scheme, host, parts.port), 1)
+        origin = self.options.origin_of(scheme, host, port, None)
+        rest = self._tail.replace(_MARK, host_header(scheme, host, port), 1)
         return Entry(origin, f"{self.method} ", f" {rest}", self._headers)
 
     def _prepared_entry(self, prefix: str) -> Entry | None:
@@ -131,11 +131,11 @@ class Templates:
 
     __slots__ = ("_context", "_known", "plain")
 
-    def __init__(self, context: RunContext, *, stream: bool) -> None:
+    def __init__(self, context: RunContext, kwargs: Mapping[str, Any]) -> None:
         self._context = context
         self._known: dict[Any, Template | None] = {}
-        #: For GET without session and keywords.
-        self.plain = self._make("GET", None, {"stream": True} if stream else {})
+        #: For GET without session and keywords of its own.
+        self.plain = self._make("GET", None, kwargs)
 
     def find(
         self, method: Any, session: Session | None, kwargs: Mapping[str, Any]

@@ -16,7 +16,7 @@ import sys
 import time
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, LineTooLong, _read_headers  # type: ignore[attr-defined]
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import gevent
 from gevent import Timeout
@@ -51,6 +51,23 @@ class _Expired(Exception):  # noqa: N818 - never leaves this module
     """The connect timeout is over."""
 
 
+class ConnectTimes(NamedTuple):
+    """How long the making of a connection took, in seconds; of one that failed, as far as it came.
+
+    Attributes:
+        dns: for the name's addresses, or the proxy's.
+        connect: for TCP, over all addresses that were tried.
+        tls: for the proxy's tunnel, if there is one, and the TLS handshake.
+    """
+
+    dns: float
+    connect: float
+    tls: float
+
+
+_DNS, _TCP, _TLS = range(3)
+
+
 class Connector:
     """Makes one connected socket for an origin.
 
@@ -61,7 +78,10 @@ class Connector:
         timeout: seconds for each of (name and TCP) and (tunnel and TLS), or None.
     """
 
-    __slots__ = ("_deadline", "_hub", "_origin", "_resolver", "_timeout", "early", "sock", "tls")
+    __slots__ = (
+        *("_deadline", "_hub", "_origin", "_resolver", "_seconds", "_since", "_step", "_timeout"),
+        *("early", "sock", "tls"),
+    )
 
     def __init__(self, hub: Any, resolver: Resolver, origin: Origin, timeout: float | None) -> None:
         self._hub = hub
@@ -73,6 +93,14 @@ class Connector:
         self.tls: TLSSession | None = None
         #: What the server said through TLS before it was asked anything.
         self.early = b""
+        self._seconds = [0.0, 0.0, 0.0]
+        self._step = _DNS
+        self._since = 0.0
+
+    @property
+    def times(self) -> ConnectTimes:
+        """How long it took, once `connect` has returned or raised."""
+        return ConnectTimes(*self._seconds)
 
     def connect(self) -> None:
         """Set `sock` and, for https, `tls` and `early`.
@@ -81,10 +109,13 @@ class Connector:
             Failure: whatever went wrong; no socket stays open.
         """
         origin = self._origin
+        self._since = time.monotonic()
         try:
             self._start_clock()
             self.sock = self._dial(origin.peer_host, origin.peer_port)
             self._start_clock()
+            if origin.tunnel or origin.tls is not None:
+                self._enter(_TLS)
             if origin.tunnel:
                 self._tunnel()
             if origin.tls is not None:
@@ -92,11 +123,19 @@ class Connector:
         except BaseException:
             self.close()
             raise
+        finally:
+            self._enter(self._step)
 
     def close(self) -> None:
         if self.sock is not None:
             self.sock.close()
             self.sock = None
+
+    def _enter(self, step: int) -> None:
+        """What comes now is another step."""
+        now = time.monotonic()
+        self._seconds[self._step] += now - self._since
+        self._step, self._since = step, now
 
     # Waiting
 
@@ -120,6 +159,7 @@ class Connector:
         proxied = self._origin.proxied
         try:
             addresses = self._resolve(host)
+            self._enter(_TCP)
             if len(addresses) == 1:
                 return self._attempt(addresses[0], port)
             return self._race(addresses, port)

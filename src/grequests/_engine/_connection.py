@@ -20,6 +20,7 @@ from grequests._signals import struck
 from ._allocator import allocator
 from ._deadlines import NEVER
 from ._failure import Failure, Phase
+from ._limits import excess
 from ._protocol import ResponseReader
 from ._stream import BodyStream, HeadIsThere, StreamReader
 from ._upload import Upload
@@ -108,6 +109,11 @@ class Connection:
         """The descriptor, -1 once closed."""
         return self._sock.fileno()
 
+    @property
+    def reuses(self) -> int:
+        """How many responses it has given after its first."""
+        return max(self.served - 1, 0)
+
     def is_silent(self) -> bool:
         """Whether the idle connection has nothing to say: no byte, no end."""
         return not self._poll(0)
@@ -140,10 +146,12 @@ class Connection:
         self.reader.expect(exchange.method)
         self._watcher.ref = True
         timeout = exchange.read_timeout
-        if timeout is not None:
-            self.origin.engine.deadlines.watch(self, monotonic() + timeout)
-        else:
+        if timeout is None:
             self.deadline = NEVER
+        else:
+            self.deadline = deadline = monotonic() + timeout
+            if self.slot > deadline:  # else it is watched already, and will be found to live on
+                self.origin.engine.deadlines.watch(self, deadline)
         wire = exchange.wire
         try:
             if self._encrypt is not None:
@@ -353,8 +361,14 @@ class Connection:
 
     def _go_on(self, exchange: Exchange) -> None:
         """More is to come: the timeout counts from now."""
-        if not exchange.head_at and self.reader.head is not None:
+        is_new = not exchange.head_at and self.reader.head is not None
+        if is_new:
             exchange.head_at = monotonic()
+        if exchange.max_body is not None or exchange.max_head is not None:
+            failure = excess(exchange, self.reader, is_new=is_new)
+            if failure is not None:
+                self._fail(failure)
+                return
         upload = self._upload
         if upload is not None:
             upload.on_heard(self.reader.head, continued=self.reader.continued)

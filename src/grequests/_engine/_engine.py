@@ -28,6 +28,8 @@ from ._resolve import Resolver
 from ._watchers import close_watcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._connection import Connection
     from ._exchange import Exchange
 
@@ -43,6 +45,7 @@ class EngineStatistics:
 
     Attributes:
         opened: connections made since the engine was made.
+        reused: responses since then for which no connection had to be made.
         open: connections there are now.
         idle: those of them without a request.
         connecting: connections being made.
@@ -53,6 +56,7 @@ class EngineStatistics:
     """
 
     opened: int
+    reused: int
     open: int
     idle: int
     connecting: int
@@ -80,6 +84,8 @@ class Engine:
         #: Connections that others read responses from. They outlive the engine.
         self.detached: set[Connection] = set()
         self.opened = 0
+        #: What `EngineStatistics.reused` counts, of the connections that are not the origins' now.
+        self.reuses = 0
         self._tickets: dict[OriginKey, Any] = {}
         self._retry: Any = None
         self._relieving = False
@@ -134,6 +140,8 @@ class Engine:
         origins = self.origins.values()
         return EngineStatistics(
             opened=self.opened,
+            reused=self.reuses
+            + sum(each.reuses for origin in origins for each in origin.connections),
             open=sum(len(origin.connections) for origin in origins),
             idle=sum(len(origin.idle) for origin in origins),
             connecting=sum(len(origin.connecting) for origin in origins),
@@ -291,6 +299,10 @@ def _destroy_hub(engine: Engine) -> None:
 
 _thread_end = _ThreadEnd()
 
+#: Gives the engine to use in the place of a real one while the network is faked
+#: (`grequests.testing`), or None.
+substitute: Callable[[Engine], Engine] | None = None
+
 
 def current_engine() -> Engine:
     """The engine of this thread's hub, made if there is none."""
@@ -301,7 +313,7 @@ def current_engine() -> Engine:
         setattr(hub, _ATTRIBUTE, engine)
         _engines.append(engine)
         _thread_end.engine = _Closer(engine)
-    return engine
+    return engine if substitute is None else substitute(engine)
 
 
 def drop(engine: Engine) -> None:

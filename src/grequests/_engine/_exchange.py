@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._connect import ConnectTimes
     from ._connection import Connection
     from ._failure import Failure
     from ._pool import Origin
@@ -34,6 +35,12 @@ class Exchange:
             asked.
         connection: what it is being sent on, while it is.
         head_at: when the head of the response was there, in seconds of `time.monotonic`.
+        max_body: bytes of a body beyond which the engine stops reading it; None for any number. Not
+            for a body that is somebody else's to read. What comes whole with its head, or with a
+            last read, is handed over as it is: whoever gets it looks at its size.
+        max_head: the same for status line and headers.
+        wants_times: whether `times` is to be set.
+        times: how long its connection took to be made; None if it got one that was there.
     """
 
     __slots__ = (
@@ -49,8 +56,12 @@ class Exchange:
         "wire",
     )
 
-    #: Not a slot: most exchanges have none.
+    # Not slots: most exchanges have none of them. A subclass may have slots or properties instead.
     payload: Body | None = None
+    max_body: int | None = None
+    max_head: int | None = None
+    wants_times: bool = False
+    times: ConnectTimes | None = None
 
     origin: Origin
     method: str

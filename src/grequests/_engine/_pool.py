@@ -163,6 +163,7 @@ class Origin:
         self.waiting.pop(exchange, None)
         self.engine.starved.pop(exchange, None)
         self._stop_connecting(exchange)
+        self._retire()
 
     def close(self) -> None:
         """Close everything, and forget who waits without telling them."""
@@ -201,6 +202,7 @@ class Origin:
 
     def on_detached(self, connection: Connection) -> None:
         """A connection is read from by somebody else, in a thread of their choice."""
+        self.engine.reuses += connection.reuses  # here: it may be closed in that thread
         self.connections.discard(connection)
         self.engine.detached.add(connection)
         self._retire()
@@ -210,13 +212,16 @@ class Origin:
     def on_attached(self, connection: Connection) -> None:
         """A detached connection is back, and idle."""
         self.engine.detached.discard(connection)
+        self.engine.reuses -= connection.reuses
         self.engine.origins[self.key] = self
         self.connections.add(connection)
         self.on_idle(connection, monotonic())
 
     def on_closed(self, connection: Connection) -> None:
         """A connection is closed, whoever closed it."""
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.engine.reuses += connection.reuses
         self.engine.detached.discard(connection)
         self.engine.give_descriptor()
         self._retire()
@@ -263,10 +268,12 @@ class Origin:
             self.engine.give_descriptor()
             self._retire()
 
-    def _leave(self, exchange: Exchange) -> None:
-        """The running worker has done its work."""
-        if self.connecting.get(exchange) is gevent.getcurrent():
-            del self.connecting[exchange]
+    def _leave(self, exchange: Exchange) -> bool:
+        """The running worker has done its work; whether it is still wanted."""
+        if self.connecting.get(exchange) is not gevent.getcurrent():
+            return False
+        del self.connecting[exchange]
+        return True
 
     def _connect(self, exchange: Exchange) -> None:
         connector = Connector(self.engine.hub, self.engine.resolver, self, exchange.connect_timeout)
@@ -274,13 +281,19 @@ class Origin:
             connector.connect()
         except BaseException as error:
             self._leave(exchange)
-            is_told = self._on_connect_failed(exchange, error)
+            is_told = self._on_connect_failed(exchange, connector, error)
             if isinstance(error, gevent.GreenletExit):
                 raise
             if not is_told and struck(error):
                 raise_in_main(error)
             return
-        self._leave(exchange)
+        if not self._leave(exchange):
+            # Stopped as it came to its end: this greenlet dies the next time that it waits, which
+            # is not to be while it looks after somebody else.
+            connector.close()
+            self.engine.give_descriptor()
+            self._retire()
+            return
         try:
             self._on_connected(exchange, connector)
         except BaseException as error:
@@ -300,13 +313,17 @@ class Origin:
         self.engine.opened += 1
         if exchange in self.waiting:
             del self.waiting[exchange]
+            if exchange.wants_times:
+                exchange.times = connector.times  # type: ignore[misc]  # who wants it has it
             connection.begin(exchange, connector.early)
         elif connector.early:
             connection.close()
         else:
             self.on_idle(connection, monotonic())
 
-    def _on_connect_failed(self, exchange: Exchange, error: BaseException) -> bool:
+    def _on_connect_failed(
+        self, exchange: Exchange, connector: Connector, error: BaseException
+    ) -> bool:
         """Tell the exchange, if it still waits for this; whether it was told."""
         is_told = False
         self.engine.give_descriptor()
@@ -318,6 +335,8 @@ class Origin:
                 self.engine.starve(self, exchange)
                 return False
             del self.waiting[exchange]
+            if exchange.wants_times:
+                exchange.times = connector.times  # type: ignore[misc]  # who wants it has it
             failure = error if isinstance(error, Failure) else Failure(Phase.CONNECT, error)
             exchange.on_failure(failure)
             is_told = True

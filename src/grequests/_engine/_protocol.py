@@ -53,6 +53,11 @@ MAX_INTERIM: Final = 32
 #: A body with more than this still to come is taken from the socket without the parser.
 BYPASS: Final = 65536
 
+#: So many pieces of a body are joined, if they are smaller than so many bytes on average: a `bytes`
+#: takes 33 bytes beside its own, and 8 in the list.
+_MANY: Final = 64
+_TINY: Final = 1024
+
 _BLANK_LINE: Final = b"\r\n\r\n"
 #: A head of up to so many bytes cannot have too many headers: each takes four.
 _FEW: Final = 4 * MAX_HEADERS
@@ -124,6 +129,9 @@ class ResponseReader:
     __slots__ = (
         "_chunks",
         "_count",
+        "_counted",
+        "_counted_head",
+        "_counted_size",
         "_interim",
         "_is_head",
         "_mended",
@@ -150,6 +158,10 @@ class ResponseReader:
         self.wanted = _BY_PARSER
         self._interim = 0
         self._count = 0
+        # How many pieces have been counted, of which response, and what they are together.
+        self._counted = 0
+        self._counted_head: bytes | None = None
+        self._counted_size = 0
         self._mended = False
         self.complete = False
         #: Whether the server said `100 Continue`.
@@ -186,6 +198,31 @@ class ResponseReader:
     def started(self) -> bool:
         """Whether any byte of the response has arrived."""
         return self._received > 0
+
+    def head_size(self) -> int:
+        """Bytes of the head, or of what is here of it."""
+        return len(self._partial or b"" if self.head is None else self.head)
+
+    def body_size(self) -> int:
+        """Bytes of the body that are here, while more are to come.
+
+        To be asked after each `feed`, it costs what was fed since, and sees to it that a server
+        that sends its body in tiny pieces does not take many times its size.
+        """
+        chunks = self._chunks
+        if self._counted_head is not self.head:
+            self._counted_head = self.head
+            self._counted = self._counted_size = 0
+        size = self._counted_size + sum(map(len, chunks[self._counted :]))
+        if len(chunks) > _MANY and len(chunks) * _TINY > size:
+            chunks[:] = [b"".join(chunks)]
+        self._counted = len(chunks)
+        self._counted_size = size
+        return size
+
+    def promised_size(self) -> int:
+        """Bytes of the body that the head promises, as far as it does."""
+        return self._expected_length() or 0
 
     def take_body(self) -> bytes:
         """The body as it came, content codings still on it. It is not kept here any longer."""

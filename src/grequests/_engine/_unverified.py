@@ -35,9 +35,11 @@ class UnverifiedConnection(TLSConnection):
             self._warn_and_start(exchange)
 
     def _warn_and_start(self, exchange: Exchange) -> None:
+        if self.closed:
+            return  # it was aborted before this greenlet began
         goes_on = exchange.on_unverified()
         if self.closed:
-            return  # it was aborted
+            return  # it was aborted meanwhile
         if not goes_on:
             self.abort()
         elif self.served and not self.is_silent():
