@@ -614,3 +614,24 @@ def test_a_timeout_of_nothing_ends_at_once():
 def test_a_timeout_that_is_not_reached_changes_nothing():
     shop = Shop(size=3, count=10, plan=in_a_while)
     assert [job.number for job in shop.scheduler.results(3600)] == list(range(10))
+
+
+def test_a_job_comes_back_while_the_input_keeps_everybody_waiting():
+    """As a retry does while a user's generator waits for what the answer will bring."""
+    more = Event()
+    shop = Shop(size=2)
+
+    def jobs() -> Iterator[Job]:
+        yield Job(shop, 0)
+        more.wait()
+        yield Job(shop, 1)
+
+    def come_back_once(job: Job) -> None:
+        job.shop.plan = in_a_while
+        gevent.get_hub().loop.run_callback(job.return_later)
+
+    shop = Shop(size=2, jobs=jobs(), plan=come_back_once)
+    assert shop.read(1) == [0]
+    assert shop.log == ["start 0", "start 0"]
+    more.set()
+    assert [job.number for job in shop.results] == [1]

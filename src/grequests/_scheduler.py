@@ -48,11 +48,13 @@ class Scheduler:
 
     __slots__ = (
         "_active",
+        "_context",
         "_delayed",
         "_error",
         "_exhausted",
         "_feeder",
         "_finished",
+        "_helper",
         "_hub",
         "_jobs",
         "_over",
@@ -65,12 +67,12 @@ class Scheduler:
 
     def __init__(self, jobs: Iterable[Job], size: int, unread: float = math.inf) -> None:
         self._hub: Any = gevent.get_hub()
-        self._jobs = jobs
+        self._jobs: Iterable[Any] = jobs
         self._size = size
         self._unread = unread
-        self._active: set[Job] = set()
+        self._active: set[Any] = set()
         self._ready: deque[Job] = deque()
-        self._delayed: dict[Job, Any] = {}
+        self._delayed: dict[Any, Any] = {}
         self._finished: deque[Any] = deque()
         self._error: BaseException | None = None
         self._exhausted = False
@@ -78,7 +80,10 @@ class Scheduler:
         self._reader: Waiter[None] | None = None
         self._waiting_feeder: Waiter[None] | None = None
         self._feeder: gevent.Greenlet[..., None] = gevent.Greenlet(self._feed)
-        self._feeder.gr_context = contextvars.copy_context()
+        self._context = contextvars.copy_context()
+        self._feeder.gr_context = self._context.copy()
+        #: Starts jobs that have come back while the input keeps the feeder waiting.
+        self._helper: gevent.Greenlet[..., None] | None = None
 
     def __repr__(self) -> str:
         state = "over" if self._over else "exhausted" if self._exhausted else "running"
@@ -109,6 +114,8 @@ class Scheduler:
                         job = finished.popleft()
                         if self._waiting_feeder is not None and len(finished) < self._unread:
                             self._wake_feeder()
+                        elif self._ready:
+                            self._call_helper()
                         yield job
                     if not self._wait():
                         break
@@ -136,6 +143,8 @@ class Scheduler:
         if not self._feeder.dead:
             # Whoever closes may be the hub or the garbage collector: never wait here.
             self._feeder.kill(block=False)
+        if self._helper is not None:
+            self._helper.kill(block=False)
         self._error = None
 
     def _drop_unread(self) -> None:
@@ -182,6 +191,8 @@ class Scheduler:
         self._finished.append(job)
         if self._waiting_feeder is not None and len(self._finished) < self._unread:
             self._wake_feeder()
+        elif self._ready:
+            self._call_helper()
         if self._reader is not None:
             self._wake_reader()
 
@@ -191,7 +202,7 @@ class Scheduler:
             return
         self._active.discard(job)
         if seconds <= 0:
-            self._queue(job)
+            self._restart(job)
             return
         self._delayed[job] = timer = self._hub.loop.timer(seconds)
         timer.start(self._readmit, job)
@@ -211,17 +222,35 @@ class Scheduler:
 
     def _readmit(self, job: Job) -> None:
         self._delayed.pop(job).close()
-        self._queue(job)
+        self._restart(job)
 
-    def _queue(self, job: Job) -> None:
+    def _restart(self, job: Job) -> None:
         """Let a job go next, before anything new from the input."""
         self._ready.append(job)
         if self._waiting_feeder is not None:
             self._wake_feeder()
-        elif self._exhausted and self._feeder.dead:
-            # The feeder has gone home: slots are free by the time its last jobs come back.
-            self._feeder = gevent.Greenlet(self._feed_ready)
-            self._feeder.start()
+        else:
+            self._call_helper()
+
+    def _call_helper(self) -> None:
+        """The feeder has gone home, or waits for the input: have another greenlet start jobs."""
+        if self._helper is None:
+            self._helper = gevent.Greenlet(self._help)
+            # As it was copied for the feeder: not the context of whoever ends a job.
+            self._helper.gr_context = self._context.copy()
+            self._helper.start()
+
+    def _help(self) -> None:
+        try:
+            while self._ready and not self._over and self._has_room():
+                self._start_ready()
+        finally:
+            self._helper = None
+        if self._exhausted:
+            self._wake_reader()
+
+    def _has_room(self) -> bool:
+        return len(self._active) < self._size and len(self._finished) < self._unread
 
     def _wake_reader(self) -> None:
         reader, self._reader = self._reader, None
@@ -272,7 +301,7 @@ class Scheduler:
     def _wait_for_slot(self) -> None:
         """Wait until a job from the input may start; start those that come back before."""
         while not self._over:
-            if len(self._active) < self._size and len(self._finished) < self._unread:
+            if self._has_room():
                 if not self._ready:
                     return
                 self._start_ready()
