@@ -1,0 +1,150 @@
+"""Whether an attempt is followed by another, and when: pure decisions by a `Retry`.
+
+Knows exceptions, statuses and numbers; nothing of who sends and who waits. (`_retries` is about
+urllib3's `Retry`, which a session's adapters may have.)
+"""
+
+from __future__ import annotations
+
+import email.utils
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from requests.exceptions import ConnectTimeout, SSLError
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._policies import Retry
+
+#: Statuses whose Retry-After speaks for the host, not for the request alone (RFC 9110 section
+#: 15.6.4, RFC 6585 section 4).
+OVERLOADED: Final = frozenset({429, 503})
+#: How deep errors are wrapped at most, from Requests' to the operating system's.
+_DEPTH: Final = 6
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows an attempt.
+
+    Attributes:
+        delay: seconds until the next one; None if there is none.
+        why: the reason, for people.
+    """
+
+    delay: float | None
+    why: str
+
+
+class RetryBudget:
+    """How many retries a run may still make: a share of its requests, and a reserve.
+
+    Example:
+        >>> budget = RetryBudget(0.2, 10)
+        >>> budget.has_any(requests=100)
+        True
+    """
+
+    __slots__ = ("_reserve", "_share", "spent")
+
+    def __init__(self, share: float, reserve: int) -> None:
+        self._share = share
+        self._reserve = reserve
+        self.spent = 0
+
+    def has_any(self, requests: int) -> bool:
+        """Whether one more is within it, after so many requests."""
+        return self.spent < self._reserve + self._share * requests
+
+    def spend(self) -> None:
+        """One more was made."""
+        self.spent += 1
+
+
+def retry_after(value: str | None, wall: float) -> float | None:
+    """The seconds that a Retry-After asks for, in either form (RFC 9110 section 10.2.3).
+
+    Args:
+        value: of the header, or None.
+        wall: seconds since 1970, now.
+
+    Returns:
+        Seconds, never below 0; None if there is no such header or it makes no sense.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value) if len(value) < 10 else float("inf")  # noqa: PLR2004 - 30 years
+    try:
+        date = email.utils.parsedate_tz(value)
+        moment = None if date is None else email.utils.mktime_tz(date)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+    return None if moment is None else max(moment - wall, 0.0)
+
+
+def was_sent(error: BaseException) -> bool:
+    """Whether anything of the request may have reached the server before this went wrong."""
+    if isinstance(error, ConnectTimeout):
+        return False
+    cause: Any = error
+    for _ in range(_DEPTH):
+        if isinstance(cause, (NewConnectionError, ConnectTimeoutError)):
+            return False
+        if isinstance(cause, MaxRetryError):
+            cause = cause.reason
+        elif isinstance(cause, ProxyError):
+            cause = cause.original_error
+        else:
+            args = getattr(cause, "args", ())
+            cause = args[0] if args and isinstance(args[0], BaseException) else None
+        if cause is None:
+            break
+    return True
+
+
+def judge(  # noqa: PLR0913 - what there is to know of an attempt
+    policy: Retry,
+    number: int,
+    method: str,
+    *,
+    error: BaseException | None,
+    status: int | None,
+    after: float | None,
+    random: Callable[[], float],
+) -> Verdict | None:
+    """What follows an attempt that has ended with an error or a status; budget not considered.
+
+    Args:
+        policy: the rules.
+        number: of the attempt, from 1.
+        method: of the request.
+        error: what it ended with, or None.
+        status: of its answer, or None.
+        after: what Retry-After asks for, in seconds.
+        random: gives a number from 0 up to 1.
+
+    Returns:
+        The verdict; None if there was no question of a retry.
+    """
+    if error is not None:
+        if not isinstance(error, policy.errors) or isinstance(error, SSLError):
+            return None
+        what = type(error).__name__
+    elif status in policy.statuses:
+        what = f"status {status}"
+    else:
+        return None
+    if number >= policy.attempts:
+        return None if policy.attempts == 1 else Verdict(None, f"{what}: that was the last attempt")
+    if method not in policy.methods and (error is None or was_sent(error)):
+        return Verdict(None, f"{what}: {method} may not be sent twice")
+    delay = random() * policy.longest_wait(number)
+    if after is not None and policy.after:
+        if after > policy.after:
+            return Verdict(None, f"{what}: Retry-After asks for {after:g} s")
+        delay = max(delay, after)
+    return Verdict(delay, what)
