@@ -19,7 +19,7 @@ from typing import IO, Any
 import gevent
 import pytest
 import requests
-from servers import PATIENCE, Server, answer, echo, eventually, hang_up, status
+from servers import PATIENCE, Gate, Server, answer, echo, eventually, hang_up, status
 
 import grequests
 from grequests import _cli
@@ -535,6 +535,71 @@ def test_output_and_progress_share_a_terminal() -> None:
     assert out.getvalue() == "<clear>" + result.to_json() + "\n"
 
 
+# Policies
+
+
+def test_retries_are_counted_in_the_line(server: Server) -> None:
+    answers = iter(["503 Busy", "503 Busy", "200 OK"])
+    server.on("/busy", lambda _: answer(b"x", next(answers), "Retry-After: 0"))
+    done = run("-r", "2", server.url("/busy"))
+
+    assert done.returncode == 0
+    [line] = parsed(done.stdout)
+    assert (line["status"], line["attempts"]) == (200, 3)
+
+
+def test_nothing_is_sent_twice_unless_asked_for(server: Server) -> None:
+    server.on("/busy", lambda _: answer(b"x", "503 Busy"))
+    [line] = parsed(run(server.url("/busy")).stdout)
+
+    assert line["status"] == 503
+    assert "attempts" not in line
+    assert server.count == 1
+
+
+def test_in_the_order_of_the_urls(server: Server) -> None:
+    last = Gate(2)
+    server.on("/0", last)
+    server.on("/9", last)  # the first is held until the last has come
+    urls = [server.url(f"/{number}") for number in range(10)]
+    done = run("--ordered", "-c", "10", *urls)
+
+    assert [line["url"] for line in parsed(done.stdout)] == urls
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--per-host", "0", "is not a number of at least 1"),
+        ("--rate", "0", "is not a number above 0"),
+        ("--rate", "nan", "is not a number above 0"),
+        ("--retries", "-1", "is not a number of at least 1"),
+        ("--max-time", "0", "is not a number of seconds above 0"),
+    ],
+)
+def test_policies_that_make_no_sense(option: str, value: str, complaint: str) -> None:
+    done = run(f"{option}={value}", "http://x/")
+
+    assert done.returncode == 2
+    assert complaint in done.stderr
+
+
+def test_a_server_that_drips_is_cut_off(server: Server) -> None:
+    server.on("/drip", Gate())
+    done = run("--max-time", "0.2", server.url("/drip"))
+
+    [line] = parsed(done.stdout)
+    assert line["error"]["type"] == "TotalTimeoutError"
+
+
+def test_all_policies_together(server: Server) -> None:
+    urls = [server.url(f"/{number}") for number in range(20)]
+    done = run("--per-host", "2", "--rate", "1000", "-r", "3", "--max-time", "9", *urls)
+
+    assert done.returncode == 0
+    assert len(parsed(done.stdout)) == 20
+
+
 # Parts
 
 
@@ -553,7 +618,7 @@ def test_fetch_pulls_no_more_than_it_sends(server: Server) -> None:
             pulled.append(server.url(f"/{len(pulled)}"))
             yield pulled[-1]
 
-    results = _cli.fetch(urls(), options(concurrency=3), FakeClock())
+    results = _cli.fetch(urls(), options(concurrency=3))
     for count in range(1, 20):
         assert next(results).status == 200
         assert len(pulled) <= count + 2 * 3

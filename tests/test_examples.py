@@ -16,13 +16,18 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 #: The last line that each prints, as a regular expression.
 LAST_LINES = {
+    "asyncio_face.py": r"\d+ bytes, and the event loop went on: True",
+    "bulk.py": r"504 done, 1 failed, 8 retries",
     "crawl.py": r"127 pages, 0 failures",
+    "downloads.py": r"20 of 20 files were there, 13200 bytes",
     "errors.py": r"<AsyncRequest \[GET\] .* failed: ConnectionError>: .*BadStatusLine.*",
     "fetch_many.py": r"http://.*/page/19: 200, 680 bytes",
+    "observability.py": r"503 done, 2 failed, 3 retries",
     "post_json.py": r'4: POST /echo\?dry=yes {"id": 4, "amount": 40}',
     "progress.py": r"3000 of 3000 answered",
     "sessions.py": r"python-requests: no cookies",
     "stream.py": r"2000 pages, 1475720 bytes",
+    "testing_your_code.py": r"5 requests, 5 at once, 10 s",
 }
 
 

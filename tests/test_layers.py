@@ -115,12 +115,15 @@ def test_there_are_no_cycles():
 #: What a module, or all modules of a kind, may import of ours.
 MAY_IMPORT = {
     "_exceptions": set(),
-    "_typing": set(),
+    "_typing": {
+        *("_adaptive", "_clock", "_download_items", "_policies", "_proxies", "_statistics"),
+    },
     "_signals": set(),
     "_scheduler": {"_signals"},
-    "_asyncrequest": set(),
+    "_asyncrequest": {"_checks"},
     "_environment": set(),
-    "_decode": set(),
+    "_body_limit": {"_exceptions"},
+    "_decode": {"_body_limit", "_exceptions"},
     "_stock": {"_stock_original", "_stock_watch"},
     "_stock_original": set(),
     "_stock_watch": {"_stock_original"},
@@ -130,6 +133,57 @@ MAY_IMPORT = {
         *("_asyncrequest", "_call", "_exceptions", "_run", "_scheduler", "_signals", "_stock"),
     },
     "_api": {"_asyncrequest", "_bulk", "_engine", "_general", "_exceptions"},
+    # The bulk layer. What decides knows nobody who does:
+    "_checks": {"_exceptions"},
+    "_policies": {"_checks", "_exceptions"},
+    "_proxies": {"_checks", "_exceptions"},
+    "_settings": {"_adaptive", "_checks", "_exceptions", "_policies", "_proxies"},
+    "_bucket": set(),
+    "_retry": set(),
+    "_adaptive": {"_checks", "_exceptions"},
+    "_histogram": set(),
+    "_statistics": {"_histogram"},
+    "_kinds": {"_exceptions"},
+    "_events": set(),
+    "_results": set(),
+    "_clock": {"_engine"},
+    "_coalesce": set(),
+    "_admission": {"_adaptive", "_bucket", "_exceptions"},
+    # What does, layer by layer:
+    "_feed": {"_checks", "_exceptions"},
+    "_herald": {"_checks"},
+    "_task": {"_call", "_results"},
+    "_outcomes": {"_admission", "_coalesce", "_kinds", "_run", "_scheduler"},
+    "_attempts": {"_exceptions", "_outcomes", "_retry"},
+    "_flow": {
+        *("_asyncrequest", "_attempts", "_exceptions", "_feed", "_outcomes", "_results"),
+        *("_signals", "_stock", "_task"),
+    },
+    "_future": {"_exceptions", "_flow", "_outcomes", "_results", "_signals", "_task"},
+    # The asynchronous face:
+    "_loops": set(),
+    "_hub_thread": {"_engine", "_engine._engine", "_general"},
+    "_crossing": {"_engine", "_hub_thread", "_loops"},
+    "_aio": {"_bulk", "_client", "_crossing", "_feed", "_hub_thread"},
+    # Downloads, on top of futures:
+    "_filenames": set(),
+    "_partial": set(),
+    "_pieces": {"_partial"},
+    "_asking": {"_exceptions", "_outcomes"},
+    "_orders": {"_filenames"},
+    "_download_errors": {"_exceptions"},
+    "_heads": {"_future", "_run"},
+    "_transfer": {
+        *("_asking", "_download_errors", "_filenames", "_partial", "_pieces", "_retry"),
+    },
+    "_download_items": {"_asyncrequest", "_checks", "_exceptions", "_orders"},
+    "_downloading": {
+        *("_download_items", "_exceptions", "_feed", "_heads", "_orders", "_signals"),
+        "_transfer",
+    },
+    "_download": {
+        *("_asyncrequest", "_client", "_download_errors", "_download_items", "_downloading"),
+    },
 }
 
 
@@ -140,14 +194,16 @@ def test_a_module_knows_only_what_its_layer_may_know(name):
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("_engine")])
 def test_the_engine_knows_nothing_above_it(name):
-    known = ours(name, with_types=True) - {"_signals"}  # which knows nothing of ours
+    # (These know nothing of ours but each other.)
+    known = ours(name, with_types=True) - {"_signals", "_exceptions", "_body_limit"}
     assert all(each.startswith("_engine") for each in known)
     assert "requests" not in theirs(name)
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("_green")])
 def test_green_connections_know_nothing_above_them(name):
-    assert all(each.startswith(("_green", "_stock")) for each in ours(name, with_types=True))
+    known = ours(name, with_types=True) - {"_body_limit"}
+    assert all(each.startswith(("_green", "_stock")) for each in known)
 
 
 def test_the_general_lane_knows_nothing_of_the_fast_one():
@@ -169,9 +225,26 @@ def importers(name: str) -> set[str]:
 
 def test_each_upper_layer_is_known_only_by_the_one_above_it():
     assert importers("_api") == {""}
-    assert importers("_bulk") == {"_api"}
-    assert importers("_call") == {"_bulk"}
-    assert importers("_scheduler") == {"_bulk"}
+    assert importers("_bulk") == {"_api", "_aio"}
+    assert importers("_call") == {"_bulk", "_task"}
+    assert importers("_scheduler") == {"_bulk", "_outcomes"}
+    assert importers("_outcomes") <= {
+        *("_attempts", "_flow", "_future", "_client", "_asking"),
+    }
+    assert importers("_attempts") == {"_flow"}
+    assert importers("_flow") == {"_task", "_client", "_future"}
+
+
+def test_who_decides_knows_no_event_loop_and_no_http():
+    pure = [*("_admission", "_adaptive", "_bucket", "_coalesce", "_histogram", "_policies")]
+    for name in [*pure, "_retry", "_settings", "_statistics", "_results", "_events", "_checks"]:
+        assert theirs(name).isdisjoint({"gevent", "httptools", "socket", "_socket", "time"})
+
+
+def test_nobody_needs_the_fake_network():
+    assert {name for name in MODULES if any(each.startswith("testing") for each in ours(name))} <= {
+        name for name in MODULES if name.startswith("testing")
+    }
 
 
 def test_the_package_itself_is_for_its_users_and_the_command_line():

@@ -24,6 +24,11 @@ WRONG = {
     "grequests.map([], size='2')": "arg-type",
     "grequests.imap(5)": "arg-type",
     "grequests.send('http://e/')": "arg-type",
+    "grequests.Client(concurency=5)": "Unexpected keyword",
+    "grequests.Client(rate='5')": "arg-type|typeddict-item",
+    "grequests.Client().run([], order=True)": "Unexpected keyword",
+    "grequests.Retry(5)": "Too many positional",
+    "grequests.Klient()": "attr-defined",
 }
 
 

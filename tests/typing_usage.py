@@ -90,3 +90,40 @@ except grequests.GRequestsError:
 
 class Own(grequests.AsyncRequest):
     """A class of the user's."""
+
+
+# The bulk layer
+
+with grequests.Client(
+    concurrency=20,
+    per_host=None,
+    rate=grequests.Rate(100, per=60),
+    per_host_rate=5.0,
+    retry=grequests.Retry(attempts=4, methods={"GET", "POST"}),
+    circuit=None,
+    timeout=grequests.Timeout(connect=5, read=20, total=60),
+    max_body=1_000_000,
+    proxies=grequests.ProxyPool(["http://p1:3128"], sticky=True),
+) as client:
+    for outcome in client.run([url, (url, 7), request], ordered=True, deadline=60):
+        assert_type(outcome, grequests.Result)
+        assert_type(outcome.index, int)
+        assert_type(outcome.ok, bool)
+        assert_type(outcome.response, requests.Response | None)
+        assert_type(outcome.error, BaseException | None)
+        assert_type(outcome.unwrap(), requests.Response)
+        assert_type(outcome.attempts, tuple[grequests.Attempt, ...])
+        assert_type(outcome.timings.total, float)
+    future = client.submit(url)
+    assert_type(future.result(timeout=5), grequests.Result)
+    feed = client.feed(until_idle=True)
+    feed.put(url)
+    off = client.on("retried", print)
+    off()
+    statistics = client.statistics()
+    assert_type(statistics.latency.p99, float)
+    assert_type(statistics.failures, int)
+
+for outcome in grequests.run([url], retry=3, timeout=10, progress=print):
+    assert_type(outcome, grequests.Result)
+grequests.get(url, tag="mine", cost=5)

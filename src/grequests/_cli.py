@@ -28,7 +28,7 @@ from requests.exceptions import InvalidHeader, RequestException
 from requests.utils import check_header_validity
 from urllib3.exceptions import InsecureRequestWarning
 
-from . import __version__, imap_enumerated, request
+from . import Rate, Retry, Timeout, __version__, request, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -67,7 +67,9 @@ output, one line per URL:
    "bytes": 0, "seconds": 0.02}
   url is as it was given, status that of the last answer after redirects, bytes the size of the
   decoded body, seconds from the URL's turn to the end of its answer, error.type the class in
-  requests.exceptions.
+  requests.exceptions or grequests; attempts is there if it was sent more than once.
+
+the same from Python: grequests.run(urls, concurrency=50, retry=3, ...)
 
 input:
   one URL per line; empty lines and lines that begin with # are skipped. It is read as it is
@@ -86,7 +88,12 @@ class Options(argparse.Namespace):
     urls: list[str]
     input: list[str]
     concurrency: int
+    per_host: int | None
+    rate: float | None
+    retries: int
+    ordered: bool
     timeout: float
+    max_time: float | None
     method: str
     header: list[tuple[str, str]]
     redirects: bool
@@ -97,7 +104,7 @@ class Options(argparse.Namespace):
 
     def keywords(self) -> dict[str, Any]:
         """The keywords of each request."""
-        chosen: dict[str, Any] = {"timeout": self.timeout}
+        chosen: dict[str, Any] = {}
         if self.header:
             chosen["headers"] = dict(self.header)
         if not self.redirects:
@@ -105,6 +112,20 @@ class Options(argparse.Namespace):
         if self.insecure:
             chosen["verify"] = False
         return chosen
+
+    def policies(self) -> dict[str, Any]:
+        """The arguments of `run`."""
+        return {
+            "concurrency": self.concurrency,
+            "per_host": self.per_host,
+            "rate": None if self.rate is None else Rate(self.rate),
+            "retry": Retry(attempts=self.retries + 1) if self.retries else None,
+            "timeout": Timeout(connect=self.timeout, read=self.timeout, total=self.max_time),
+            # Who names the URLs wants to know of each what became of it.
+            "circuit": None,
+            "max_body": None,
+            "ordered": self.ordered,
+        }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,6 +173,16 @@ def _parser() -> argparse.ArgumentParser:
     add("urls", nargs="*", metavar="URL", help="what to fetch; - for the lines of stdin")
     add("-i", "--input", action="append", default=[], metavar="FILE", help="file with URLs")
     add("-c", "--concurrency", type=_count, default=50, metavar="N", help="at once (default: 50)")
+    add("--per-host", type=_count, metavar="N", help="at once for each host (default: all)")
+    add("--rate", type=_number, metavar="N", help="start no more than N a second")
+    add(
+        *("-r", "--retries"),
+        type=_retries,
+        default=0,
+        metavar="N",
+        help="send what fails for a reason that may pass up to N times more (default: 0)",
+    )
+    add("--ordered", action="store_true", help="print in the order of the URLs")
     add(
         *("-t", "--timeout"),
         type=_seconds,
@@ -159,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="to wait for a connection, and for each next part of an answer (default: 30)",
     )
+    add("--max-time", type=_seconds, metavar="SECONDS", help="for all of an answer")
     add("-X", "--method", type=_method, default="GET", metavar="NAME", help="(default: GET)")
     add(
         *("-H", "--header"),
@@ -188,12 +220,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _retries(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
+def _number(text: str, what: str = "a number above 0") -> float:
     with contextlib.suppress(ValueError):
-        seconds = float(text)
-        if 0 < seconds < float("inf"):
-            return seconds
-    raise _wrong(text, "is not a number of seconds above 0")
+        number = float(text)
+        if 0 < number < float("inf"):
+            return number
+    raise _wrong(text, f"is not {what}")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, "a number of seconds above 0")
 
 
 def _method(text: str) -> str:
@@ -311,6 +351,7 @@ class Result:
     status: int | None = None
     error: BaseException | None = None
     size: int = 0
+    attempts: int = 1
 
     def to_json(self) -> str:
         """The line of output."""
@@ -322,31 +363,26 @@ class Result:
             line["error"] = {"type": kind, "message": str(self.error) or kind}
         line["bytes"] = self.size
         line["seconds"] = round(self.seconds, 6)
+        if self.attempts > 1:
+            line["attempts"] = self.attempts
         return json.dumps(line)
 
 
-def fetch(urls: Iterable[str], options: Options, clock: Clock) -> Generator[Result, None, None]:
-    """Fetch URLs and yield what came of them in the order of completion."""
-    under_way: dict[int, tuple[str, float]] = {}
+def fetch(urls: Iterable[str], options: Options) -> Generator[Result, None, None]:
+    """Fetch URLs and yield what came of them in the order of completion, or of the URLs."""
     keywords = options.keywords()
-
-    def requests() -> Iterator[Any]:
-        for index, url in enumerate(urls):
-            under_way[index] = url, clock()
-            yield request(options.method, url, **keywords)
-
-    ended = imap_enumerated(
-        requests(), size=options.concurrency, exception_handler=lambda _, error: error
-    )
-    with closing(ended):
-        for index, outcome in ended:
-            url, started = under_way.pop(index)
-            seconds = clock() - started
-            if isinstance(outcome, BaseException):
-                yield Result(url, seconds, error=outcome)
+    requests = (request(options.method, url, tag=url, **keywords) for url in urls)
+    with run(requests, **options.policies()) as ended:
+        for result in ended:
+            attempts = len(result.attempts)
+            seconds = result.timings.queued + result.timings.total
+            response = result.response
+            if response is None:
+                yield Result(result.tag, seconds, error=result.error, attempts=attempts)
                 continue
-            error = _status_error(outcome) if options.fail else None
-            yield Result(url, seconds, outcome.status_code, error, len(outcome.content))  # type: ignore[union-attr]
+            error = _status_error(response) if options.fail else None
+            size = len(response.content)
+            yield Result(result.tag, seconds, response.status_code, error, size, attempts)
 
 
 def _status_error(response: Any) -> RequestException | None:
@@ -420,7 +456,7 @@ def _run(options: Options, sources: list[str | BinaryIO]) -> int:
             _interruptible(),
             _without_warnings(),
             closing(_bar(options, sources, clock)) as bar,
-            closing(fetch(_urls(sources), options, clock)) as results,
+            closing(fetch(_urls(sources), options)) as results,
         ):
             tally.started = clock()
             _print_all(results, tally, bar, sys.stdout)

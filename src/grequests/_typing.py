@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from http.cookiejar import CookieJar
+from random import Random
 from typing import Any, TypedDict
 
 from requests import PreparedRequest, Session
+
+from ._adaptive import Auto
+from ._clock import Clock
+from ._download_items import DownloadProgress
+from ._policies import Circuit, Rate, Retry, Timeout
+from ._proxies import ProxyPool
+from ._statistics import Statistics
 
 
 class RequestOptions(TypedDict, total=False):
@@ -28,3 +36,49 @@ class RequestOptions(TypedDict, total=False):
     cert: str | tuple[str, str] | None
     session: Session | None
     callback: Callable[..., Any] | None
+    tag: Any
+    cost: float | None
+
+
+class ClientOptions(TypedDict, total=False):
+    """Keywords of `Client`."""
+
+    concurrency: int | str | Auto
+    per_host: int | None
+    rate: Rate | float | None
+    per_host_rate: Rate | float | None
+    retry: Retry | int | None
+    circuit: Circuit | None
+    timeout: Timeout | float | None
+    max_body: int | None
+    max_headers: int | None
+    proxies: ProxyPool | None
+    session: Session | None
+    lookahead: int | None
+    unread: int | None
+    clock: Clock | None
+    random: Random | None
+
+
+class RunOptions(TypedDict, total=False):
+    """Keywords of `Client.run`."""
+
+    ordered: bool
+    deadline: float | None
+    progress: bool | Callable[[Statistics], Any] | None
+    stream: bool
+    coalesce: bool
+
+
+class AllOptions(ClientOptions, RunOptions, total=False):
+    """Keywords of `run`."""
+
+
+class DownloadOptions(TypedDict, total=False):
+    """Keywords of `Client.download`."""
+
+    sha256: str | bool | Mapping[str, str] | None
+    overwrite: bool
+    resume: bool
+    progress: bool | Callable[[DownloadProgress], Any] | None
+    deadline: float | None

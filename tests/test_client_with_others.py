@@ -1,0 +1,135 @@
+"""A client with what has tests of its own: proxies in turn, a level that is found, progress."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import requests
+from servers import Server
+
+import grequests
+from grequests.testing import Answer, FakeClock, FakeTransport
+
+FAST = grequests.Retry(attempts=3, backoff=0)
+
+
+class Own(requests.Session):
+    """Sends it through the general lane."""
+
+
+@pytest.fixture
+def proxies():
+    """Two servers that answer, as proxies do, for whatever host."""
+    with Server() as first, Server() as second:
+        yield first, second
+
+
+def pool(*servers: Server, **more) -> grequests.ProxyPool:
+    return grequests.ProxyPool([each.roots[0] for each in servers], **more)
+
+
+@pytest.mark.usefixtures("no_leaks")
+@pytest.mark.parametrize("kind", [requests.Session, Own], ids=["fast", "general"])
+def test_each_attempt_goes_through_a_proxy_and_they_take_turns(proxies, kind):
+    first, second = proxies
+    with kind() as session:
+        sent = [grequests.get(f"http://h{n}.test/x", session=session) for n in range(10)]
+        results = list(grequests.run(sent, proxies=pool(first, second), ordered=True))
+    assert all(each.ok for each in results)
+    assert sorted(first.targets() + second.targets()) == [f"http://h{n}.test/x" for n in range(10)]
+    assert len(first.targets()) == len(second.targets()) == 5
+    assert {each.attempts[0].proxy for each in results} == {
+        first.roots[0],
+        second.roots[0],
+    }
+
+
+def test_a_retry_takes_another_proxy(proxies):
+    first, _ = proxies
+    gone = Server()
+    with gone:
+        dead = gone.roots[0]
+    chosen = grequests.ProxyPool([dead, first.roots[0]])
+    urls = [f"http://h{n}.test/" for n in range(6)]
+    results = list(grequests.run(urls, proxies=chosen, retry=FAST, circuit=None))
+    assert [each.ok for each in results] == [True] * 6
+    assert sorted(first.targets()) == urls
+    for each in results:
+        assert [attempt.proxy for attempt in each.attempts][-1] == first.roots[0]
+
+
+def test_a_proxy_that_keeps_failing_rests(proxies):
+    first, _ = proxies
+    with Server() as gone:
+        dead = gone.roots[0]
+    chosen = grequests.ProxyPool([dead, first.roots[0]], failures=2, cooldown=1000)
+    with grequests.Client(proxies=chosen, retry=FAST, circuit=None, concurrency=1) as client:
+        results = list(client.run([f"http://h{n}.test/" for n in range(20)]))
+        statistics = client.proxy_statistics()
+    assert all(each.ok for each in results)
+    assert sum(len(each.attempts) for each in results) == 22
+    assert [(name, each.resting) for name, each in sorted(statistics.items())] == sorted(
+        [(dead, True), (first.roots[0], False)]
+    )
+
+
+def test_no_credentials_of_a_proxy_are_told(proxies):
+    first, _ = proxies
+    address = first.roots[0].removeprefix("http://")
+    chosen = grequests.ProxyPool([f"http://user:secret@{address}"])
+    with grequests.Client(proxies=chosen) as client:
+        [result] = client.run(["http://h.test/"])
+        everything = repr((result.attempts, client.statistics(), client.proxy_statistics(), chosen))
+    assert "secret" not in everything
+    assert result.attempts[0].proxy == f"http://{address}"
+    assert first.requests[0].headers["proxy-authorization"].startswith("Basic ")
+
+
+def test_the_level_of_a_host_is_found():
+    """A host that can do ten things at once, and says 503 to the eleventh."""
+    clock = FakeClock(autojump=True)
+    with FakeTransport(clock=clock) as fake:
+
+        def busy(_: object) -> Answer:
+            if fake.in_flight > 10:
+                return Answer(503, b"", latency=0.01)
+            return Answer(200, b"", latency=0.1)
+
+        fake.add("http://h.test/*", answer=busy)
+        with grequests.Client(
+            concurrency="auto", retry=grequests.Retry(attempts=50, budget=1), clock=clock
+        ) as client:
+            urls = [f"http://h.test/{n}" for n in range(2000)]
+            results = list(client.run(urls))
+            limit = client.statistics().hosts["http://h.test"].limit
+    assert all(each.ok for each in results)
+    assert 5 <= limit <= 15
+    # One at a time it would be 200 s, ten at a time 20 s.
+    assert clock.now() < 20 * 1.5
+
+
+def test_progress_is_told_while_a_run_goes_on_and_at_its_end(server):
+    seen: list[grequests.Statistics] = []
+    urls = [server.url(f"/{n}") for n in range(30)]
+    results = list(grequests.run(urls, progress=seen.append))
+    assert len(results) == 30
+    assert (seen[-1].done, seen[-1].expected) == (30, 30)
+
+
+def test_a_run_with_failures_says_why(server, caplog):
+    with Server() as gone:
+        dead = gone.url("/")
+    with caplog.at_level(logging.INFO, logger="grequests"):
+        list(grequests.run([dead] * 20 + [server.url("/")], retry=None))
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 21
+    assert "20 of 21 failed" in lines[-1]
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+def test_what_was_cancelled_is_no_failure_to_log(server, caplog):
+    with caplog.at_level(logging.INFO, logger="grequests"):
+        for _ in grequests.run([server.url(f"/{n}") for n in range(50)], concurrency=10):
+            break
+    assert [record.getMessage() for record in caplog.records] == []
