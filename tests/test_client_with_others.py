@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+import gevent
 import pytest
 import requests
-from servers import Server
+from servers import Server, answer
 
 import grequests
 from grequests.testing import Answer, FakeClock, FakeTransport
@@ -115,6 +116,55 @@ def test_progress_is_told_while_a_run_goes_on_and_at_its_end(server):
     results = list(grequests.run(urls, progress=seen.append))
     assert len(results) == 30
     assert (seen[-1].done, seen[-1].expected) == (30, 30)
+
+
+def test_each_run_of_a_client_is_told_of_by_itself(server, caplog):
+    server.on("/busy", lambda _: answer(b"", "429 Too Many Requests"))
+    seen: list[grequests.Statistics] = []
+    with (
+        caplog.at_level(logging.INFO, logger="grequests"),
+        grequests.Client(retry=None) as client,
+    ):
+        for _ in range(2):
+            list(client.run([server.url("/busy")] * 10, progress=seen.append))
+            assert (seen[-1].done, seen[-1].expected, seen[-1].statuses) == (10, 10, {429: 10})
+        assert client.statistics().done == 20
+    for record in caplog.records:
+        assert "10 of 10 were answered 429" in record.getMessage()
+
+
+def test_failures_are_logged_where_a_handler_may_wait(server):
+    """Not in a callback of the hub, where a read timeout ends its request."""
+    where: list[bool] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            where.append(gevent.getcurrent() is gevent.get_hub())
+
+    gate = server.hold("/never")
+    logger, handler = logging.getLogger("grequests"), Handler(logging.INFO)
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        timeout = grequests.Timeout(connect=5, read=0.05)
+        [result] = grequests.run([server.url("/never")], timeout=timeout, retry=None)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        gate.open()
+    assert isinstance(result.error, requests.exceptions.ReadTimeout)
+    assert where
+    assert not any(where)
+
+
+def test_statistics_speak_for_themselves(server):
+    with grequests.Client(retry=None, circuit=None) as client:
+        list(client.run([server.url("/"), "http://127.0.0.1:1/"]))
+        statistics = client.statistics()
+    assert statistics.explain().startswith("1 of 2 failed: 1 was refused a connection")
+    assert str(statistics).endswith(statistics.explain())
+    assert "2 done in" in str(statistics)
 
 
 def test_a_run_with_failures_says_why(server, caplog):

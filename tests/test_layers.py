@@ -142,7 +142,14 @@ MAY_IMPORT = {
     "_retry": set(),
     "_adaptive": {"_checks", "_exceptions"},
     "_histogram": set(),
-    "_statistics": {"_histogram"},
+    "_explain": {"_kinds"},
+    "_statistics": {"_explain", "_histogram"},
+    "_safe_url": set(),
+    "_log": {"_explain", "_kinds", "_safe_url"},
+    "_progress": {"_exceptions", "_explain", "_log"},
+    "_listening": set(),
+    "opentelemetry": {"_exceptions", "_kinds", "_listening", "_log", "_safe_url"},
+    "prometheus": {"_exceptions", "_kinds", "_listening"},
     "_kinds": {"_exceptions"},
     "_events": set(),
     "_results": set(),
@@ -239,6 +246,10 @@ def test_who_decides_knows_no_event_loop_and_no_http():
     pure = [*("_admission", "_adaptive", "_bucket", "_coalesce", "_histogram", "_policies")]
     for name in [*pure, "_retry", "_settings", "_statistics", "_results", "_events", "_checks"]:
         assert theirs(name).isdisjoint({"gevent", "httptools", "socket", "_socket", "time"})
+
+
+def test_nobody_needs_those_that_listen():
+    assert importers("opentelemetry") == importers("prometheus") == set()
 
 
 def test_nobody_needs_the_fake_network():

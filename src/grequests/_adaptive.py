@@ -248,8 +248,10 @@ class AdaptiveLimit:
 
     def _judge(self, now: float) -> None:
         self._judged = self._answers + max(self.limit, _ROUND)
-        sight = self._look()
-        base = self._base
+        sight, base = self._look(), self._base
+        if sight.level * _IN_USE > self.limit:
+            self._begin()  # too many are under way from before
+            return
         if base is None:
             self._find_base(now, sight)
         elif self._trial * (sight.level - base.level) > _APART * base.level:

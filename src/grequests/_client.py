@@ -33,7 +33,7 @@ from ._flow import Flow
 from ._future import Future, LooseFlow
 from ._herald import Herald
 from ._kinds import CANCELLED
-from ._log import log_failure, log_run
+from ._log import log_failure, log_run, wants_failures
 from ._outcomes import Plan
 from ._progress import reporter
 from ._proxies import ProxyRotation, shown
@@ -173,8 +173,8 @@ class Core:
 
     def on_failed(self, task: Task) -> None:
         """A request has ended without a response."""
-        if not isinstance(task.error, RequestCancelledError):  # which nobody has to be told of
-            log_failure(Result(task))
+        if not isinstance(task.error, RequestCancelledError) and wants_failures():
+            self.herald.tell_one(log_failure, Result(task))
 
     # For admission
 
@@ -433,20 +433,26 @@ class Client:
     def _watch(self, core: Core, flow: Flow, bar: Any, *, closes: bool) -> None:
         """Report progress while a run goes on, and say at its end why so much has failed."""
         before = core.statistics()
+        reporting: list[gevent.Greenlet[..., None]] = []
 
-        def over() -> None:
-            now = core.statistics()
+        def so_far() -> Statistics:
+            return replace(_since(core.statistics(), before), expected=flow.expected)
+
+        def begin() -> None:
             if bar is not None:
-                greenlet.kill(block=False)
-                bar.update(now)
+                reporting.append(gevent.spawn(_report, bar, so_far))
+
+        def end() -> None:
+            gevent.killall(reporting, block=False)
+            if bar is not None:
+                bar.update(so_far())
                 bar.close()
-            log_run(_difference(now, before))
+            core.herald.flush()
+            log_run(_but_cancelled(so_far()))
             if closes:
                 self.close()
 
-        flow.at_end = over
-        if bar is not None:
-            greenlet = gevent.spawn(_report, core, bar)
+        flow.at_start, flow.at_end = begin, end
 
     def submit(self, request: Any) -> Future:
         """Send a request, and give something that will have its result.
@@ -611,27 +617,48 @@ def _plan(requests: Any, options: dict[str, Any]) -> Plan:
     return Plan(expected=expected, **options)
 
 
-def _report(core: Core, bar: Any) -> None:
+def _report(bar: Any, so_far: Callable[[], Statistics]) -> None:
     while True:
-        bar.update(core.statistics())
+        bar.update(so_far())
         gevent.sleep(_PROGRESS)
 
 
-def _difference(now: Statistics, before: Statistics) -> Statistics:
-    """What has happened since a snapshot; what was cancelled was to be so."""
-    failed = {
-        kind: number - before.failed.get(kind, 0)
-        for kind, number in now.failed.items()
-        if number > before.failed.get(kind, 0)
+def _since(now: Statistics, before: Statistics) -> Statistics:
+    """What has happened since a snapshot of the same client."""
+    hosts = {
+        name: replace(
+            row,
+            done=row.done - (before.hosts[name].done if name in before.hosts else 0),
+            failed=row.failed - (before.hosts[name].failed if name in before.hosts else 0),
+        )
+        for name, row in now.hosts.items()
     }
-    cancelled = failed.pop(CANCELLED, 0)
     return replace(
         now,
-        done=now.done - before.done - cancelled,
+        done=now.done - before.done,
         succeeded=now.succeeded - before.succeeded,
-        failed=failed,
+        failed=_more(now.failed, before.failed),
+        statuses=_more(now.statuses, before.statuses),
         retries=now.retries - before.retries,
+        received=now.received - before.received,
+        opened=now.opened - before.opened,
+        reused=now.reused - before.reused,
+        hosts=hosts,
+        elapsed=now.elapsed - before.elapsed,
     )
+
+
+def _more(now: Mapping[Any, int], before: Mapping[Any, int]) -> dict[Any, int]:
+    """The counts that have grown, and by how much."""
+    grown = {name: number - before.get(name, 0) for name, number in now.items()}
+    return {name: number for name, number in grown.items() if number}
+
+
+def _but_cancelled(statistics: Statistics) -> Statistics:
+    """The same without what was cancelled, which was meant to be."""
+    failed = dict(statistics.failed)
+    cancelled = failed.pop(CANCELLED, 0)
+    return replace(statistics, failed=failed, done=statistics.done - cancelled)
 
 
 def run(requests: Iterable[Any], **settings: Unpack[AllOptions]) -> Results:

@@ -67,7 +67,7 @@ class Flow(Attempts):
 
     # The reader's side
 
-    def read(self) -> Generator[Result, None, None]:
+    def read(self) -> Generator[Result, None, None]:  # noqa: C901 - the hot path, in one frame
         """Yield results as they come.
 
         If it ends by an exception that is for the caller (Ctrl-C), everything under way is
@@ -77,6 +77,8 @@ class Flow(Attempts):
         timer = self._start_deadline()
         core = self._core
         core.enter(self)
+        if self.at_start is not None:
+            self.at_start()
         try:
             with heard(self._hub):
                 self._feeder.start()

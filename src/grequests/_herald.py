@@ -35,7 +35,8 @@ class Herald:
 
     def __init__(self) -> None:
         self._heard: dict[str, list[Callable[[Any], Any]]] = {name: [] for name in EVENTS}
-        self._untold: deque[tuple[str, Any]] = deque()
+        #: To whom, all that hear of a kind of event or a single one, and what.
+        self._untold: deque[tuple[str | Callable[[Any], Any], Any]] = deque()
         self._greenlet: Any = None
         #: The greenlet that is telling, and what others wait for to do so.
         self._teller: Any = None
@@ -82,6 +83,11 @@ class Herald:
         self._untold.append((name, make()))
         self._call_soon()
 
+    def tell_one(self, listener: Callable[[Any], Any], event: Any) -> None:
+        """Tell somebody of something that nobody else hears of, in its turn."""
+        self._untold.append((listener, event))
+        self._call_soon()
+
     def flush(self) -> None:
         """Tell what has not been told yet; what is being told has been when this returns.
 
@@ -117,8 +123,8 @@ class Herald:
     def _tell_all(self) -> None:
         untold = self._untold
         while untold:
-            name, event = untold.popleft()
-            for callback in [*self._heard[name]]:
+            whom, event = untold.popleft()
+            for callback in [*self._heard[whom]] if isinstance(whom, str) else [whom]:
                 self._call(callback, event)
 
     def _call(self, callback: Callable[[Any], Any], event: Any) -> None:

@@ -53,7 +53,7 @@ class Outcomes(Scheduler):
         expected: how many requests there are, if that is known.
         listens: whether somebody wants to be told of events.
         is_watchful: whether starts have to be told of.
-        at_end: called at the end, in the reader's greenlet.
+        at_start, at_end: called in the reader's greenlet.
     """
 
     def __init__(self, core: Core, plan: Plan) -> None:
@@ -83,6 +83,7 @@ class Outcomes(Scheduler):
         self.is_watchful = True
         #: Whether results go to the reader as they are, and nobody else wants them.
         self._is_plain = not (core.listens or plan.ordered)
+        self.at_start: Callable[[], None] | None = None
         self.at_end: Callable[[], None] | None = None
         self.run = Run(
             stream=plan.stream,

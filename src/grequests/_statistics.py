@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from ._explain import explain, summary
 from ._histogram import Histogram, Latency
 
 if TYPE_CHECKING:
@@ -86,6 +87,19 @@ class Statistics:
     open_circuits: tuple[str, ...]
     elapsed: float
     expected: int | None
+
+    def __str__(self) -> str:
+        """A line or two for people, and the sentence of `explain`."""
+        return "\n".join(filter(None, (summary(self), self.explain())))
+
+    def explain(self) -> str:
+        """Why so much has failed, in one sentence; "" if nothing has.
+
+        Example:
+            >>> print(client.statistics().explain())  # doctest: +SKIP
+            412 of 5,000 failed: 390 could not resolve names; is DNS reachable?
+        """
+        return explain(self)
 
     @property
     def failures(self) -> int:
