@@ -10,7 +10,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-requests test-requests-short test-ecosystem lint format build bench bench-quick clean mitmproxy
+.PHONY: help env demo test test-requests test-requests-short test-ecosystem lint format build bench bench-bulk bench-quick clean mitmproxy
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench: ## all benchmarks against all peers, about an hour; see benchmarks/README
 
 bench-quick: ## the same in short runs, nothing to cite
 	$(PYTHON) benchmarks/run.py --all --quick
+
+bench-bulk: $(READY) ## what the bulk layer and asyncio cost over imap, some minutes
+	$(BIN)/python benchmarks/bulk.py
 
 clean: ## away with everything that can be made again
 	rm -rf .venv .suites build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -439,7 +439,7 @@ class Attempts(Outcomes):
 
 def _level(error: BaseException | None, status: int | None) -> str:
     """An attempt's end, as it counts for the level of concurrency."""
-    if error is not None:
+    if isinstance(error, _NO_ANSWER):
         return "error"
     return "overload" if status in OVERLOADED else "ok"
 

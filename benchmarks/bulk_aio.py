@@ -1,6 +1,6 @@
 """CPU per request of the asynchronous face over the synchronous one.
 
-    python3 benchmarks/bulk/aio.py [--rounds 7] [--requests 20000] [--concurrency 50] [--uvloop]
+    python3 benchmarks/bulk_aio.py [--rounds 7] [--requests 20000] [--concurrency 50] [--uvloop]
 
 Both send the same requests with the same options to a local keep-alive server (`servers/raw.py`,
 in a process of its own), in turns, in one process. CPU is that of the whole process: the event
@@ -32,7 +32,7 @@ def serving() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "servers.raw", str(port)]
-    process = subprocess.Popen(command, cwd=HERE.parent)
+    process = subprocess.Popen(command, cwd=HERE)
     try:
         for _ in range(500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
