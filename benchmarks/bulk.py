@@ -216,9 +216,11 @@ def table(figures: dict[str, list[dict[str, float]]], options: argparse.Namespac
     lines = [
         "# The bulk layer",
         "",
-        f"{time.strftime('%Y-%m-%d')}, {options.rounds} rounds of whole processes, interleaved, "
-        f"scale {options.scale:g}; {os.cpu_count()} processors. CPU per request of the client, "
-        "medians; ratios are medians over the rounds. `python benchmarks/bulk.py`",
+        (
+            f"{time.strftime('%Y-%m-%d')}, {options.rounds} rounds of whole processes, interleaved, "
+            f"scale {options.scale:g}; {os.cpu_count()} processors. CPU per request of the client, "
+            "medians; ratios are medians over the rounds. `python benchmarks/bulk.py`"
+        ),
         "",
         "| way | requests | CPU per request | requests/s | against | ratio | limit |",
         "|---|---:|---:|---:|---|---:|---:|",
@@ -237,9 +239,11 @@ def table(figures: dict[str, list[dict[str, float]]], options: argparse.Namespac
         )
     lines += [
         "",
-        "`imap` is the plain one, everything else has default policies and the same concurrency "
-        f"({CONCURRENCY}). The last two go over a transport that answers at once: what is left is "
-        "scheduling. Each host has been sent one request before.",
+        (
+            "`imap` is the plain one, all others have default policies and the same concurrency "
+            f"({CONCURRENCY}). The last two go over a transport that answers at once: what is left "
+            "is scheduling. Each host has been sent one request before."
+        ),
         "",
     ]
     return "\n".join(lines)

@@ -79,7 +79,7 @@ def main() -> int:
     arguments = parser.parse_args()
     runner: Callable[..., object] = asyncio.run
     if arguments.uvloop:
-        import uvloop  # noqa: PLC0415 - it need not be there
+        import uvloop
 
         runner = uvloop.run
     options = {"concurrency": arguments.concurrency, "per_host": arguments.concurrency}
