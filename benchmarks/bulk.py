@@ -217,7 +217,7 @@ def table(figures: dict[str, list[dict[str, float]]], options: argparse.Namespac
         "# The bulk layer",
         "",
         (
-            f"{time.strftime('%Y-%m-%d')}, {options.rounds} rounds of whole processes, interleaved, "
+            f"{time.strftime('%Y-%m-%d')}, {options.rounds} rounds of processes, interleaved, "
             f"scale {options.scale:g}; {os.cpu_count()} processors. CPU per request of the client, "
             "medians; ratios are medians over the rounds. `python benchmarks/bulk.py`"
         ),

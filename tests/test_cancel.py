@@ -193,11 +193,13 @@ def test_closing_the_client_ends_its_runs_and_their_results_can_be_read(lane, se
     client = Client(concurrency=10)
     results = client.run(urls)
     found = [next(results)]
-    eventually(lambda: gate.arrived == 2)
+    eventually(lambda: gate.arrived == 2 and client.statistics().done == 5)
     client.close()
 
     eventually(lambda: gate.deserted == 2)
     found += results
+    if session is not None:
+        session.close()
     assert sorted(each.index for each in found) == [*range(7)]
     assert [each.ok for each in sorted(found, key=lambda each: each.index)] == [True] * 5 + [
         False

@@ -588,8 +588,9 @@ class TqdmBar:
     """The bar of tqdm."""
 
     def __init__(self, tqdm: Any, total: int | None, out: TextIO, clock: Clock) -> None:
-        tqdm.monitor_interval = 0  # no thread of its own
-        self._bar = tqdm(total=total, unit="req", file=out, dynamic_ncols=True, leave=False)
+        # No thread of its own. Other people's bars keep theirs: the attribute is a subclass's.
+        kind: Any = type("Bar", (tqdm,), {"monitor_interval": 0})
+        self._bar = kind(total=total, unit="req", file=out, dynamic_ncols=True, leave=False)
         self._clock = clock
         self._next = clock()
 
