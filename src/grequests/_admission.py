@@ -187,13 +187,17 @@ class Queue:
 
         Args:
             key: of the host.
-            alias: another name under which `lanes` is to have it.
+            alias: another name under which `lanes` is to have it. (Under its own it has it with a
+                slash behind, which is how most URLs begin.)
         """
-        lane = self.lanes.get(key)
+        name = f"{key}/"
+        lane = self.lanes.get(name)
+        if lane is not None and (not alias or alias == name):
+            return lane
+        if len(self.lanes) >= MAX_HOSTS:
+            self._forget_some()
         if lane is None:
-            if len(self.lanes) >= MAX_HOSTS:
-                self._forget_some()
-            lane = self.lanes[key] = Lane(self.admission.host(key), self)
+            lane = self.lanes[name] = Lane(self.admission.host(key), self)
         if alias:
             self.lanes[alias] = lane
         return lane
