@@ -158,6 +158,21 @@ def test_failures_are_logged_where_a_handler_may_wait(server):
     assert not any(where)
 
 
+@pytest.mark.parametrize("odd", ["a str", 5, object()], ids=["str", "int", "object"])
+def test_what_is_no_response_is_handed_over_as_it_is(odd):
+    """As `map` does with what a session of somebody's returns."""
+
+    class Strange(requests.Session):
+        def request(self, *_, **__):
+            return odd
+
+    with Strange() as session:
+        sent = [grequests.get("http://h.test/", session=session) for _ in range(3)]
+        results = list(grequests.run(sent, ordered=True))
+    assert [(each.response, each.error) for each in results] == [(odd, None)] * 3
+    assert [(each.attempts[0].status, each.ok) for each in results] == [(None, False)] * 3
+
+
 def test_statistics_speak_for_themselves(server):
     with grequests.Client(retry=None, circuit=None) as client:
         list(client.run([server.url("/"), "http://127.0.0.1:1/"]))

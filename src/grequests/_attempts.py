@@ -250,13 +250,15 @@ class Attempts(Outcomes):
         task.ended = now = self.now()
         request = task.request
         response = request.response
-        if response is None or response.status_code in self._suspects:
-            error = request.__dict__.get("exception")
-            if response is None and error is None:
-                request.exception = error = GRequestsError(_NOTHING)
-            self._conclude(task, response, error)
+        try:
+            status = response.status_code  # type: ignore[union-attr]
+            content = response._content  # type: ignore[union-attr]
+        except AttributeError:
+            self._done_without(task, response)
             return
-        content = response._content
+        if status in self._suspects:
+            self._conclude(task, response, None)
+            return
         size = len(content) if type(content) is bytes else 0
         if size > self._max_body:
             error = self._limit_error(response, size)
@@ -270,7 +272,7 @@ class Attempts(Outcomes):
         latency = now - task.started
         self._note_latency(latency)
         self._note_size(size)
-        self._statuses[response.status_code] += 1
+        self._statuses[status] += 1
         host.done += 1
         if not host.plain or self._is_special:
             self._on_answer(task, latency)
@@ -291,6 +293,16 @@ class Attempts(Outcomes):
                 self._wake_reader()
         else:
             self._deliver(task)
+
+    def _done_without(self, task: Task, response: Any) -> None:
+        """An attempt has ended without a response, or with something of somebody's that is none."""
+        error: BaseException | None = None
+        if response is None:
+            request = task.request
+            error = request.__dict__.get("exception")
+            if error is None:
+                request.exception = error = GRequestsError(_NOTHING)
+        self._conclude(task, response, error)
 
     def again(self, call: Any, seconds: float) -> None:
         """urllib3's `Retry` of an adapter wants the same call once more, after so many seconds."""
@@ -332,7 +344,7 @@ class Attempts(Outcomes):
             if error is not None:
                 task.request.response, response = None, None
                 task.request.exception = error
-        status = None if response is None else response.status_code
+        status = getattr(response, "status_code", None)
         after = None
         if response is not None and status in self._suspects:
             after = retry_after(response.headers.get("Retry-After"), core.clock.wall())

@@ -134,7 +134,7 @@ class Outcomes(Scheduler):
         counters = self._counters
         counters.receive(size_of(response))
         task.lane.host.done += 1
-        counters.statuses[response.status_code] += 1
+        counters.statuses[getattr(response, "status_code", 0)] += 1
 
     def _deliver(self, task: Task) -> None:
         """Hand a task that has ended to the reader."""

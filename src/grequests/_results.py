@@ -124,8 +124,8 @@ class Result:
     @property
     def ok(self) -> bool:
         """Whether there is a response, with a status below 400."""
-        response = self.response
-        return response is not None and response.status_code < 400  # noqa: PLR2004 - as in Requests
+        status = getattr(self.response, "status_code", None)
+        return isinstance(status, int) and status < 400  # noqa: PLR2004 - as in Requests
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

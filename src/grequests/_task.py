@@ -235,7 +235,7 @@ class Task:
             self.number,
             self.started - self.flow.began,
             self.ended - self.started,
-            response.status_code if error is None else None,
+            getattr(response, "status_code", None) if error is None else None,
             error,
             self.why,
             None if self.proxy is None else self.flow.shown_proxy(self.proxy),
