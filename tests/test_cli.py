@@ -233,8 +233,8 @@ def test_version_and_help() -> None:
         ([], "no URLs: name some, or a file with -i FILE, or - to read stdin"),
         (["--no-such-option", "http://x/"], "unrecognized arguments: --no-such-option"),
         (["--conc", "5", "http://x/"], "unrecognized arguments: --conc"),
-        (["-c", "0", "http://x/"], "'0' is not a number of at least 1"),
-        (["-c", "many", "http://x/"], "'many' is not a number of at least 1"),
+        (["-c", "0", "http://x/"], "'0' is not a whole number of at least 1"),
+        (["-c", "many", "http://x/"], "'many' is not a whole number of at least 1"),
         (["-t", "0", "http://x/"], "'0' is not a number of seconds above 0"),
         (["-t", "inf", "http://x/"], "'inf' is not a number of seconds above 0"),
         (["-t", "soon", "http://x/"], "'soon' is not a number of seconds above 0"),
@@ -570,10 +570,10 @@ def test_in_the_order_of_the_urls(server: Server) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "complaint"),
     [
-        ("--per-host", "0", "is not a number of at least 1"),
+        ("--per-host", "0", "is not a whole number of at least 1"),
         ("--rate", "0", "is not a number above 0"),
         ("--rate", "nan", "is not a number above 0"),
-        ("--retries", "-1", "is not a number of at least 1"),
+        ("--retries", "-1", "is not a whole number of at least 0"),
         ("--max-time", "0", "is not a number of seconds above 0"),
     ],
 )

@@ -198,3 +198,45 @@ def test_what_was_cancelled_is_no_failure_to_log(server, caplog):
         for _ in grequests.run([server.url(f"/{n}") for n in range(50)], concurrency=10):
             break
     assert [record.getMessage() for record in caplog.records] == []
+
+
+# What is wrong is said in the words of who wrote it
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda: grequests.run([], retries=3),
+            "run has no option 'retries'; did you mean 'retry'?",
+        ),
+        (lambda: grequests.run([], size=3), "did you mean 'concurrency'"),
+        (lambda: grequests.run([], gtimeout=3), "did you mean 'deadline'"),
+        (lambda: grequests.Client(deadline=3), "'deadline': it is one of Client.run"),
+        (lambda: grequests.Client(concurency=3), "did you mean 'concurrency'"),
+        (lambda: grequests.Client().run([], per_host=3), "'per_host': it is one of Client"),
+        (lambda: grequests.run("http://x/"), "not str: for one, put it into a list"),
+        (lambda: grequests.run(grequests.get("http://x/")), "not AsyncRequest: for one, put it"),
+        (lambda: grequests.run(None), "must be an iterable of requests or URLs, not NoneType"),
+    ],
+)
+def test_slips_are_answered_with_what_was_meant(wrong, message):
+    with pytest.raises(TypeError) as caught:
+        wrong()
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["retry", "timeout", "rate", "concurrency"])
+def test_a_short_form_that_is_wrong_is_called_by_its_own_name(name):
+    with pytest.raises(grequests.PolicyError) as caught:
+        grequests.Client(**{name: 0})
+    assert caught.value.name == name
+
+
+def test_the_statistics_of_a_client_outlive_it(server):
+    with grequests.Client() as client:
+        list(client.run([server.url("/")]))
+    assert client.statistics().done == 1
+    never = grequests.Client()
+    never.close()
+    assert never.statistics().done == 0

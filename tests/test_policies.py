@@ -135,7 +135,7 @@ def test_a_circuit_that_makes_no_sense_is_refused_by_name(keywords):
         {"retry": requests.adapters.Retry(3)},
         {"circuit": 5},
         {"timeout": 0},
-        {"timeout": (3, 4)},
+        {"timeout": (3, 4, 5)},
         {"timeout": True},
         {"max_body": 0},
         {"max_body": 1.5},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from ._exceptions import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
 
 def check_number(name: str, value: Any, wanted: str, is_fine: Callable[[Any], bool]) -> None:
@@ -79,3 +80,47 @@ def check_given(name: str, value: Any, wanted: str) -> None:
     """
     if value is None:
         raise PolicyError(name, value, wanted)
+
+
+#: What people say who know another library, or the command line.
+_MEANT = {
+    "concurency": "concurrency",
+    "gtimeout": "deadline",
+    "max_concurrency": "concurrency",
+    "max_workers": "concurrency",
+    "max_retries": "retry",
+    "pool_size": "concurrency",
+    "rate_limit": "rate",
+    "retries": "retry",
+    "size": "concurrency",
+    "workers": "concurrency",
+}
+
+
+def check_names(
+    where: str, given: Iterable[str], known: Iterable[str], others: Mapping[str, str]
+) -> None:
+    """Refuse keywords that are not known.
+
+    Args:
+        where: whose they are, such as ``"run()"``.
+        given: the keywords.
+        known: which there are.
+        others: which there are elsewhere, and where.
+
+    Raises:
+        TypeError: one is not known; with what may have been meant.
+    """
+    names = sorted(known)
+    for name in given:
+        if name in names:
+            continue
+        message = f"{where} has no option {name!r}"
+        near = _MEANT.get(name) or next(iter(get_close_matches(name, [*names, *others], 1)), "")
+        if name in others:
+            message += f": it is one of {others[name]}"
+        elif near in others:
+            message += f"; did you mean {near!r}, which is one of {others[near]}?"
+        elif near:
+            message += f"; did you mean {near!r}?"
+        raise TypeError(message)

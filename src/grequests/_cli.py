@@ -69,7 +69,8 @@ output, one line per URL:
   decoded body, seconds from the URL's turn to the end of its answer, error.type the class in
   requests.exceptions or grequests; attempts is there if it was sent more than once.
 
-the same from Python: grequests.run(urls, concurrency=50, retry=3, ...)
+the same from Python: grequests.run(urls, concurrency=50, ...), where retry= counts the first
+attempt, too: retry=3 is --retries 2.
 
 input:
   one URL per line; empty lines and lines that begin with # are skipped. It is read as it is
@@ -216,12 +217,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise _wrong(text, "is not a number of at least 1")
+        raise _wrong(text, "is not a whole number of at least 1")
     return int(text)
 
 
 def _retries(text: str) -> int:
-    return 0 if text == "0" else _count(text)
+    if not text.isascii() or not text.isdigit():
+        raise _wrong(text, "is not a whole number of at least 0")
+    return int(text)
 
 
 def _number(text: str, what: str = "a number above 0") -> float:

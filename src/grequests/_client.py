@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Sized
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
@@ -17,14 +17,14 @@ import gevent
 
 from ._admission import Admission
 from ._asyncrequest import AsyncRequest
-from ._checks import check_given, check_seconds
+from ._checks import check_given, check_names, check_seconds
 from ._clock import HubClock
 from ._engine import current_engine
 from ._events import CircuitClosed, CircuitOpened, Finished, HostPaused, Retried, Started
 from ._exceptions import (
     ClientClosedError,
     NotARequestError,
-    PolicyError,
+    NotIterableError,
     RequestCancelledError,
     RequestInFlightError,
 )
@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     from ._task import Task
     from ._typing import AllOptions, ClientOptions, DownloadOptions, RunOptions
 
+#: The options of a run, and of a client.
+_RUN_OPTIONS: Final = ("ordered", "deadline", "progress", "stream", "coalesce")
+_OF_CLIENT: Final = tuple(each.name for each in fields(Settings))
 #: Requests that are pulled while they have to wait, at least: so far one sees past a slow host.
 LOOKAHEAD: Final = 1000
 #: Seconds between two reports of progress.
@@ -312,9 +315,10 @@ class Client:
             "auto", the level is found instead.
         rate: `Rate` at which attempts are started, or a number per second; None for any.
         per_host_rate: the same for each host.
-        retry: `Retry`, or a number of attempts; None for one attempt.
+        retry: `Retry`, or a number of attempts, the first one included; None for one attempt.
         circuit: `Circuit` that leaves a dead host alone; None for never.
-        timeout: `Timeout`, or seconds to connect and between two bytes; None for none at all.
+        timeout: `Timeout`, or seconds to connect and between two bytes (a pair for one each, as in
+            Requests); None for none at all.
         max_body: bytes of a body, decoded, beyond which a response is an error; None for any. Not
             for bodies that are streamed.
         max_headers: bytes of a response's head; None for what the parsers allow (256 KiB).
@@ -338,6 +342,7 @@ class Client:
     """
 
     def __init__(self, **settings: Unpack[ClientOptions]) -> None:
+        check_names("Client", settings, _OF_CLIENT, dict.fromkeys(_RUN_OPTIONS, "Client.run"))
         # (It takes what is short for a policy, too.)
         self._settings = Settings(**settings)  # type: ignore[arg-type]
         self._herald = Herald()
@@ -415,8 +420,9 @@ class Client:
     def _run(
         self, requests: Iterable[Any], options: dict[str, Any], *, closes: bool = False
     ) -> Results:
-        if isinstance(requests, (str, bytes, AsyncRequest)):
-            raise NotARequestError(None, requests)
+        if isinstance(requests, (str, bytes, AsyncRequest)) or not _is_iterable(requests):
+            raise NotIterableError(requests)
+        check_names("Client.run", options, _RUN_OPTIONS, dict.fromkeys(_OF_CLIENT, "Client"))
         progress = options.pop("progress", None)
         plan = _plan(requests, options)
         bar = reporter(progress)
@@ -444,11 +450,13 @@ class Client:
 
         def end() -> None:
             gevent.killall(reporting, block=False)
+            # What was cancelled was meant to be.
+            last = _but_cancelled(so_far())
             if bar is not None:
-                bar.update(so_far())
+                bar.update(last)
                 bar.close()
             core.herald.flush()
-            log_run(_but_cancelled(so_far()))
+            log_run(last)
             if closes:
                 self.close()
 
@@ -556,6 +564,8 @@ class Client:
         core, lease = self._core, self._lease
         if core is not None and lease is not None and lease.holds(core):
             return core.statistics()
+        if core is None and self._is_closed:  # it never did anything
+            return Core(self._settings, self._herald).statistics()
         return self._bound().statistics()
 
     def proxy_statistics(self) -> Mapping[str, ProxyStatistics]:
@@ -608,10 +618,11 @@ class Client:
         return core
 
 
+def _is_iterable(thing: Any) -> bool:
+    return hasattr(thing, "__iter__") or hasattr(thing, "__getitem__")
+
+
 def _plan(requests: Any, options: dict[str, Any]) -> Plan:
-    known = {"ordered", "deadline", "stream", "coalesce"}
-    for name in options.keys() - known:
-        raise PolicyError(name, options[name], "left out: there is no such option")
     check_seconds("deadline", options.get("deadline"))
     expected = len(requests) if isinstance(requests, Sized) else None
     return Plan(expected=expected, **options)
@@ -680,8 +691,8 @@ def run(requests: Iterable[Any], **settings: Unpack[AllOptions]) -> Results:
         200
     """
     options: dict[str, Any] = {**settings}
-    names = ("ordered", "deadline", "progress", "stream", "coalesce")
-    chosen = {name: options.pop(name) for name in names if name in options}
+    check_names("run", options, (*_OF_CLIENT, *_RUN_OPTIONS), {})
+    chosen: dict[str, Any] = {name: options.pop(name) for name in _RUN_OPTIONS if name in options}
     client = Client(**options)
     return client._run(requests, chosen, closes=True)
 

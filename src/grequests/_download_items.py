@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _WANTED: Final = "64 hexadecimal digits, or a mapping of URLs to such"
-_MAPPING: Final = "a mapping of URLs, for more than one file,"
+_MAPPING: Final = "a mapping of URLs if there may be more than one file"
 
 
 @dataclass(frozen=True)

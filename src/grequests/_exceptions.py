@@ -28,6 +28,24 @@ class NotARequestError(GRequestsError, TypeError):
         super().__init__(f"{what} is not an AsyncRequest but {self.item_type}{hint}")
 
 
+class NotIterableError(NotARequestError):
+    """What was given to `run` is one request, or nothing that holds requests.
+
+    Attributes:
+        item_type: the name of its type.
+    """
+
+    def __init__(self, given: object) -> None:
+        self.index = None
+        self.item_type = type(given).__name__
+        hint = ""
+        if isinstance(given, (str, bytes)) or hasattr(given, "url"):
+            hint = ": for one, put it into a list"
+        GRequestsError.__init__(
+            self, f"requests must be an iterable of requests or URLs, not {self.item_type}{hint}"
+        )
+
+
 class RequestInFlightError(GRequestsError, RuntimeError):
     """A request was sent while it was being sent already.
 

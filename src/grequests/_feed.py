@@ -78,7 +78,7 @@ class Feed:
         while True:
             with self._lock:
                 if self._closed:
-                    msg = "the feed is closed"
+                    msg = "the feed is closed: by close(), by the end of its run, or as it was idle"
                     raise ClientClosedError(msg)
                 if self._maxsize is None or len(self._items) < self._maxsize:
                     self._items.append(request)

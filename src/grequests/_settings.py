@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ._adaptive import Auto
-from ._checks import check_count, check_kind
+from ._checks import check_count, check_kind, check_positive, check_seconds
 from ._exceptions import PolicyError
 from ._policies import Circuit, Rate, Retry, Timeout
 from ._proxies import ProxyPool
@@ -88,13 +88,16 @@ def _concurrency(given: Any) -> int | Auto:
         return Auto()
     if isinstance(given, str):
         name = "concurrency"
-        raise PolicyError(name, given, 'an integer above 0 or "auto"')
-    check_count("concurrency", given)
-    return int(given)
+        raise PolicyError(name, given, 'an integer of at least 1, "auto", or a grequests.Auto')
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        name = "concurrency"
+        raise PolicyError(name, given, 'an integer of at least 1, "auto", or a grequests.Auto')
+    return given
 
 
 def _rate(name: str, given: Any) -> Rate | None:
     if isinstance(given, (int, float)) and not isinstance(given, bool):
+        check_positive(name, given)
         return Rate(given)
     check_kind(name, given, Rate, "a grequests.Rate, a number per second, or None")
     return given  # type: ignore[no-any-return]
@@ -102,8 +105,9 @@ def _rate(name: str, given: Any) -> Rate | None:
 
 def _retry(given: Any) -> Retry | None:
     if isinstance(given, int) and not isinstance(given, bool):
+        check_count("retry", given)
         return Retry(attempts=given)
-    check_kind("retry", given, Retry, "a grequests.Retry, a number of attempts, or None")
+    check_kind("retry", given, Retry, "a grequests.Retry, a number of attempts, or None for one")
     return given  # type: ignore[no-any-return]
 
 
@@ -111,6 +115,9 @@ def _timeout(given: Any) -> Timeout:
     if given is None:
         return Timeout(connect=None, read=None, total=None)
     if isinstance(given, (int, float)) and not isinstance(given, bool):
+        check_seconds("timeout", given)
         return Timeout(connect=given, read=given)
-    check_kind("timeout", given, Timeout, "a grequests.Timeout, seconds, or None")
+    if isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - Requests' pair
+        return Timeout(connect=given[0], read=given[1])
+    check_kind("timeout", given, Timeout, "a grequests.Timeout, seconds, a pair of them, or None")
     return given  # type: ignore[no-any-return]

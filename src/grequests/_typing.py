@@ -49,7 +49,7 @@ class ClientOptions(TypedDict, total=False):
     per_host_rate: Rate | float | None
     retry: Retry | int | None
     circuit: Circuit | None
-    timeout: Timeout | float | None
+    timeout: Timeout | float | tuple[float | None, float | None] | None
     max_body: int | None
     max_headers: int | None
     proxies: ProxyPool | None

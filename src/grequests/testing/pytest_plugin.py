@@ -48,8 +48,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     result = yield
     fake = item.stash.get(_transport, None)
     if fake is not None:
+        complaint = None
         try:
             fake.check()
         except AssertionError as error:
-            pytest.fail(str(error), pytrace=False)
+            complaint = str(error)
+        if complaint is not None:  # outside of the handler, or it would be shown twice
+            pytest.fail(complaint, pytrace=False)
     return result
