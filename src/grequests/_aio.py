@@ -45,9 +45,11 @@ class AsyncResults:
     It is an asynchronous context manager, which closes it.
     """
 
-    def __init__(self, crossing: Crossing[Result]) -> None:
+    def __init__(self, crossing: Crossing[Result], *, is_streamed: bool = False) -> None:
         self._crossing = crossing
         self._items = crossing.items
+        #: A streamed response is not kept: its connection is closed when nobody has it any more.
+        self._spent = None if is_streamed else crossing.spent
 
     def __repr__(self) -> str:
         return f"<AsyncResults {self._crossing.state}>"
@@ -61,6 +63,8 @@ class AsyncResults:
             await crossing.wait()
         crossing.turns -= 1
         result = self._items.popleft()
+        if self._spent is not None:
+            self._spent.append(result)
         if crossing.stalled is not None:
             crossing.after_read()
         return result
@@ -108,6 +112,8 @@ def across(
     requests: Iterable[Any] | AsyncIterable[Any],
     unread: Any,
     concurrency: Any,
+    *,
+    is_streamed: bool,
 ) -> AsyncResults:
     """What a run gives, for a coroutine.
 
@@ -118,6 +124,7 @@ def across(
         unread: results that may be on their way, or None; as many items of an asynchronous input
             are pulled ahead.
         concurrency: what holds if it is None.
+        is_streamed: whether bodies are left to be read.
     """
     ahead = next((n for n in (unread, concurrency) if isinstance(n, int) and n > 0), _BATCH)
     limit = max(ahead, _BATCH) if unread is None else ahead
@@ -135,7 +142,7 @@ def across(
         source = _PatientFeed(requests, crossing)
         crossing.on_idle = look_again
     results = start(source)
-    return AsyncResults(crossing)
+    return AsyncResults(crossing, is_streamed=is_streamed)
 
 
 def _drop(result: Result) -> None:
@@ -168,7 +175,14 @@ def arun(requests: Iterable[Any] | AsyncIterable[Any], **options: Any) -> AsyncR
         200
     """
     unread, concurrency = options.get("unread"), options.get("concurrency")
-    return across(lambda source: run(source, **options), requests, unread, concurrency)
+    is_streamed = bool(options.get("stream"))
+    return across(
+        lambda source: run(source, **options),
+        requests,
+        unread,
+        concurrency,
+        is_streamed=is_streamed,
+    )
 
 
 class Lease:
@@ -206,7 +220,8 @@ def run_of(
         return results
 
     settings = client._settings
-    results = across(start, requests, settings.unread, settings.slots)
+    is_streamed = bool(options.get("stream"))
+    results = across(start, requests, settings.unread, settings.slots, is_streamed=is_streamed)
     results._crossing.on_begin = keep
     return results
 

