@@ -160,6 +160,57 @@ _WORK: dict[str, Callable[[str, int], Any]] = {
 }
 
 
+# --- limits --------------------------------------------------------------------------------------
+
+
+def million(url: str, count: int) -> None:
+    """Results by the million, read by somebody who pauses: memory."""
+    import gevent
+    import grequests
+
+    seen: list[int] = []
+    results = grequests.run(_requests(url, count), concurrency=CONCURRENCY, per_host=CONCURRENCY)
+    for done, result in enumerate(results, 1):
+        assert result.response.status_code == 200
+        if done % 1000 == 0:
+            gevent.sleep(0.001)
+        if done in (1000, count):
+            seen.append(resident())
+    print(json.dumps({"after 1,000": seen[0], "at the end": seen[-1], "count": count}))
+    os._exit(0)
+
+
+def at_once(url: str, count: int) -> None:
+    """So many requests that a server answers only once it has all of them."""
+    import grequests
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 1000), hard), hard))
+    urls = [f"{url}/slow/{count}"] * count
+    done = sum(
+        result.ok for result in grequests.run(urls, concurrency=count, per_host=None, timeout=120)
+    )
+    print(json.dumps({"answered": done, "count": count, "at the end": resident()}))
+    os._exit(0)
+
+
+def resident() -> int:
+    """The memory of this process, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * resource.getpagesize() / 1e6)
+
+
+def limits(url: str, slow: str) -> str:
+    """What there is to say of both."""
+    flat = measure("million", url, 1_000_000)
+    wide = measure("at once", slow, 10_000)
+    return (
+        f"1,000,000 results, read by one who pauses: {flat['after 1,000']} MB resident after "
+        f"1,000 of them, {flat['at the end']} MB after all. {wide['count']:,} requests in flight at "
+        f"once: {wide['answered']:,} answered, {wide['at the end']} MB resident at the end.\n"
+    )
+
+
 def check(done: int, count: int) -> None:
     """Every answer has to be there."""
     if done != count:
@@ -184,14 +235,15 @@ def main() -> int:
     dice = random.Random(1)
     with serving.running() as servers:
         url = servers.url(serving.SMALL)
+        whole = options.scale == 1 and not options.way
+        more = limits(url, f"http://{serving.MAIN_HOST}:{servers.slow}") if whole else ""
         for number in range(options.rounds):
             for way in dice.sample(ways, len(ways)):
                 count = max(2_000, int(WAYS[way][2] * options.scale))
                 figures[way].append(measure(way, url, count))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-    text = table(figures, options)
+    text = table(figures, options) + more
     print(text)
-    whole = options.scale == 1 and not options.way
     folder = Path(options.out) if options.out else BENCHMARKS / "results" if whole else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -245,11 +297,16 @@ def table(figures: dict[str, list[dict[str, float]]], options: argparse.Namespac
             "is scheduling. Each host has been sent one request before."
         ),
         "",
+        "",
     ]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
+    if sys.argv[1:3] == ["--child", "million"]:
+        million(sys.argv[3], int(sys.argv[4]))
+    if sys.argv[1:3] == ["--child", "at once"]:
+        at_once(sys.argv[3], int(sys.argv[4]))
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     sys.exit(main())
