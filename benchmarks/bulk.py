@@ -205,9 +205,9 @@ def limits(url: str, slow: str) -> str:
     flat = measure("million", url, 1_000_000)
     wide = measure("at once", slow, 10_000)
     return (
-        f"1,000,000 results, read by one who pauses: {flat['after 1,000']} MB resident after "
-        f"1,000 of them, {flat['at the end']} MB after all. {wide['count']:,} requests in flight at "
-        f"once: {wide['answered']:,} answered, {wide['at the end']} MB resident at the end.\n"
+        f"1,000,000 results, read by one who pauses: {flat['after 1,000']} MB resident after 1,000 "
+        f"of them, {flat['at the end']} MB after all. {wide['count']:,} requests in flight at once: "
+        f"{wide['answered']:,} answered, {wide['at the end']} MB resident at the end.\n"
     )
 
 
