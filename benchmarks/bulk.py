@@ -206,7 +206,7 @@ def limits(url: str, slow: str) -> str:
     wide = measure("at once", slow, 10_000)
     return (
         f"1,000,000 results, read by one who pauses: {flat['after 1,000']} MB resident after 1,000 "
-        f"of them, {flat['at the end']} MB after all. {wide['count']:,} requests in flight "
+        f"of them, {flat['at the end']} MB after all. {wide['count']:,} requests at once: "
         f"{wide['answered']:,} answered, {wide['at the end']} MB resident at the end.\n"
     )
 
