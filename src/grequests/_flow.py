@@ -27,7 +27,7 @@ from ._exceptions import (
 from ._feed import Feed
 from ._outcomes import Plan, forget
 from ._results import Result
-from ._signals import heard, struck
+from ._signals import heard
 from ._stock import glance
 from ._task import Task
 
@@ -247,22 +247,11 @@ class Flow(Attempts):
         self._deliver(task)
         self._wait_to_pull()
 
-    def _feed(self) -> None:
-        try:
-            self._pull()
-        except gevent.GreenletExit:
-            pass
-        except Exception as error:  # noqa: BLE001 - it belongs to the reader
-            if struck(error):
-                self.interrupt(error)
-            else:
-                self._error = error
-        except BaseException as error:  # noqa: BLE001 - it belongs to the reader
-            self.interrupt(error)
-        finally:
-            self._exhausted = True
-            if isinstance(self._source, Generator):
-                self._source.close()
+    def _close_input(self) -> None:
+        if isinstance(self._source, Generator):
+            self._source.close()
+
+    def _after_input(self) -> None:
         self._wake_reader()
 
     def _pull(self) -> None:  # noqa: C901 - likewise

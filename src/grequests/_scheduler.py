@@ -261,14 +261,7 @@ class Scheduler:
 
     def _feed(self) -> None:
         try:
-            self._wait_for_slot()
-            active, finished = self._active, self._finished
-            size, unread = self._size, self._unread
-            for job in self._jobs:
-                active.add(job)
-                job.start()
-                if len(active) >= size or len(finished) >= unread or self._over or self._ready:
-                    self._wait_for_slot()
+            self._pull()
         except gevent.GreenletExit:
             pass
         except Exception as error:  # noqa: BLE001 - it belongs to the reader
@@ -280,9 +273,27 @@ class Scheduler:
             self.interrupt(error)
         finally:
             self._exhausted = True
-            close = getattr(self._jobs, "close", None)
-            if close is not None:
-                close()
+            self._close_input()
+        self._after_input()
+
+    def _pull(self) -> None:
+        """Pull all jobs, and start them."""
+        self._wait_for_slot()
+        active, finished = self._active, self._finished
+        size, unread = self._size, self._unread
+        for job in self._jobs:
+            active.add(job)
+            job.start()
+            if len(active) >= size or len(finished) >= unread or self._over or self._ready:
+                self._wait_for_slot()
+
+    def _close_input(self) -> None:
+        close = getattr(self._jobs, "close", None)
+        if close is not None:
+            close()
+
+    def _after_input(self) -> None:
+        """Nothing more will be pulled."""
         if not self._over:
             self._feed_ready()
 
