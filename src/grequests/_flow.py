@@ -147,9 +147,6 @@ class Flow(Attempts):
         self._over = True
         self._wake_reader()
 
-    def is_awaited(self) -> bool:
-        return self._reader is not None and not self._finished
-
     def _wait(self) -> bool:
         """Let others run until there is something to read; False at the end."""
         self._counters.tidy()
