@@ -17,7 +17,6 @@ import trustme
 
 import grequests
 from grequests._engine import current_engine
-from grequests._green_socket import in_thread
 from servers import Server, eventually
 
 # A shell starts what it puts into the background with SIGINT ignored, and children inherit that;
@@ -122,9 +121,8 @@ def no_leaks(_frozen_heap: None) -> Iterator[None]:
     To be asked for before any server, so that the servers' descriptors are closed by then.
     """
     current_engine()
-    # Thread pools (gevent's own asks for names) keep a watcher from their first use on.
+    # gevent's pool of threads keeps a watcher from its first use on.
     gevent.get_hub().threadpool.apply(int)
-    in_thread(int)
     gevent.sleep(0)
     greenlets, watchers, before = live_greenlets(), live_watchers(), descriptors()
     yield

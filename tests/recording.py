@@ -28,6 +28,7 @@ import grequests
 from grequests import _general
 from grequests._engine import current_engine
 from grequests._engine._resolve import Address
+from grequests._safe_url import without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -224,7 +225,7 @@ class _FakeResolver:
     def __init__(self, place: Callable[[int], tuple[str, int]]) -> None:
         self._place = place
 
-    def resolve(self, _host: str) -> list[Address]:
+    def resolve(self, _host: str, *_: Any) -> list[Address]:
         return [_Everywhere(socket.AF_INET, (self._place,))]
 
     def forget(self, _host: str) -> None:
@@ -238,6 +239,10 @@ class Outcome(NamedTuple):
     response: dict[str, Any] | None
     error: dict[str, Any] | None
     jar: list[Any] | None
+
+
+#: What we say of bodies that Requests takes for whole.
+ENDS_TOO_EARLY = ("the compressed data ends too early", "Zstandard data is incomplete")
 
 
 @dataclass
@@ -300,6 +305,8 @@ class Lanes:
             return None
         theirs = self.plain(make)
         assert_same(ours.wire, theirs.wire)
+        if ours.error and ours.error["text"] in ENDS_TOO_EARLY:
+            return ours  # Requests takes it for whole
         if ours.error and theirs.error and theirs.error["request"] is None:
             # Faults in a body: Requests does not say whose they are, we do.
             ours.error["request"] = None
@@ -402,12 +409,22 @@ _ZLIB = re.compile(r"data: [a-z /]+")
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """An exception as values."""
+    """An exception as values.
+
+    Of a Location that is no URL, what Requests stumbles over: with us it has a type.
+    """
+    if "Location of the redirect is no URL" in str(error):
+        assert isinstance(error, requests.exceptions.InvalidURL)
+        assert error.__cause__ is not None
+        error = error.__cause__
     request = getattr(error, "request", None)
     response = getattr(error, "response", None)
+    text = str(error)
+    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
+        text = without_userinfo(text)  # Requests quotes a bad URL with its password
     return {
         "type": type(error),
-        "text": _ZLIB.sub("data: something", _ADDRESS.sub("0x", str(error))),
+        "text": _ZLIB.sub("data: something", _ADDRESS.sub("0x", text)),
         "request": None if request is None else request_of(request),
         "response": None if response is None else response.status_code,
     }

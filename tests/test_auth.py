@@ -143,6 +143,9 @@ REQUEST = st.tuples(
 @given(REQUEST, st.lists(CHANGES, max_size=3))
 def test_whatever_an_auth_makes_of_a_request(lanes, request_, script):
     method, path, kwargs, where = request_
+    if path == "/307/away":  # Requests sends such cookies to any host
+        kwargs = {name: value for name, value in kwargs.items() if name != "cookies"}
+        script = [each for each in script if each[0] != "cookies"]
     given_ = []
 
     def make():

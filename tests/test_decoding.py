@@ -38,6 +38,9 @@ def head(*codings: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
+TOO_EARLY = "the compressed data ends too early"
+
+
 def both(coding: str, body: bytes) -> bytes | str:
     """What both make of it: the content, or the text of the error."""
     outcomes = []
@@ -49,7 +52,8 @@ def both(coding: str, body: bytes) -> bytes | str:
         except ContentDecodingError as error:
             assert isinstance(error.__cause__ or error.args[0], DecodeError)
             outcomes.append(str(error))
-    assert outcomes[0] == outcomes[1]
+    if outcomes[0] != TOO_EARLY:  # which urllib3 takes for the end
+        assert outcomes[0] == outcomes[1]
     return outcomes[0]
 
 
@@ -81,6 +85,25 @@ def test_gzip_of_several_members():
 )
 def test_what_follows_gzip(tail):
     assert both("gzip", gzip.compress(TEXT) + tail)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "br, gzip"])
+def test_a_body_that_is_cut_is_never_taken_for_whole(coding):
+    whole = encoded(coding, bytes(random.Random(1).choices(range(64), k=3000)))
+    assert len(decode_body(head(coding), whole)) == 3000
+    for cut in [1, 2, 3, *range(5, len(whole), 97), len(whole) - 1]:
+        with pytest.raises(ContentDecodingError):
+            decode_body(head(coding), whole[:cut])
+
+
+def test_members_of_gzip_with_next_to_nothing_in_them_are_refused():
+    empty = gzip.compress(b"")
+    assert decode_body(head("gzip"), empty * 900) == b""
+    assert decode_body(head("gzip"), gzip.compress(b"x" * 100) * 5000) == b"x" * 500_000
+    with pytest.raises(ContentDecodingError, match="more than 1000 gzip members with 0 bytes"):
+        decode_body(head("gzip"), empty * 200_000)
+    with pytest.raises(ContentDecodingError, match="gzip members"):
+        decode_body(head("gzip"), gzip.compress(b"x") * 50_000, 10_000_000)
 
 
 @pytest.mark.parametrize("window", [15, -15])

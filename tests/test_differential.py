@@ -244,7 +244,7 @@ HEADER_NAMES = st.sampled_from(
 HEADER_VALUES = st.one_of(
     st.sampled_from(["", "1", "a b", "ä", "close", "Keep-Alive", "gzip", b"bytes", b"\xff", None]),
     st.sampled_from(
-        ["a\r\nb: c", " lead", "trail ", "日本", 1, "\x00", "a\tb", b"a\nb", "\r", 1.5, []]
+        ["a\r\nb: c", " lead", "trail ", "日本", 1, "\x01", "a\tb", b"a\nb", "\r", 1.5, []]
     ),
 )
 HEADERS = st.dictionaries(HEADER_NAMES, HEADER_VALUES, max_size=4)
@@ -617,7 +617,8 @@ def test_any_set_cookie(lanes, first, second, status, location, session, own):
         return Answer("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     lanes.server.default = answer
-    kwargs = {"cookies": own} if own else {}
+    # (Requests sends these to any host: `tests/faults/test_redirect_faults.py`.)
+    kwargs = {"cookies": own} if own and "//" not in location else {}
     assert lanes.compare(maker(session, "GET", "http://example.test/begin", kwargs)) is not None
 
 
@@ -741,6 +742,8 @@ def test_any_redirects(lanes, method, fragment, hops, session, kwargs):
         return Answer("\r\n".join(lines).encode("latin-1") + body, close=close)
 
     lanes.server.default = answer
+    if any("//" in hop["location"] for hop in hops):
+        kwargs.pop("cookies", None)  # which Requests sends to any host
     lanes.compare(maker(session, method, f"http://example.test/start{fragment}", kwargs))
 
 

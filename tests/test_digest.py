@@ -223,7 +223,8 @@ def test_the_body_of_the_401(lanes, shape):
 def test_a_server_that_leaves_in_the_middle(lanes):
     site = Site(lanes.server)
     whole = site.answer
-    for cut in (0, 30, 90, -1):
+    # (What is cut within the head is no answer to us, and one to Requests.)
+    for cut in (0, -1):
         # A dead connection that was kept alive is tried once more, unlike in Requests.
         for which in (0, 1) if cut else (0,):
             count = []
@@ -320,9 +321,8 @@ def test_hooks_behind_digests_own(lanes, verb):
 
 
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT"])
-PATHS = st.sampled_from(
-    ["/", "/a?b=c", "/a%20b", "/a|b?x=ü", "/?to=/b", "/?to=http://other.test/b", "/a#f"]
-)
+#: None leads to another host: what comes of that is in tests/faults, and Requests is less careful.
+PATHS = st.sampled_from(["/", "/a?b=c", "/a%20b", "/a|b?x=ü", "/?to=/b", "/a#f"])
 BODIES = st.sampled_from(
     [{}, {"data": {"a": "b"}}, {"json": [1]}, {"data": "ä"}, {"cookies": {"c": "d"}}]
     + [{"stream": True}, {"stream": True, "data": "x"}]

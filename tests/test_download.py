@@ -1091,7 +1091,13 @@ def hold_in_the_middle(server, count=1, *headers):
 
 
 def sizes(directory):
-    return {name: os.path.getsize(directory / name) for name in os.listdir(directory)}
+    found = {}
+    for entry in os.scandir(directory):
+        try:
+            found[entry.name] = os.path.getsize(entry.path)
+        except FileNotFoundError:
+            continue  # another process has put it in its place meanwhile
+    return found
 
 
 def half_there(directory, count=1):

@@ -26,6 +26,7 @@ LAST_LINES = {
     "post_json.py": r'4: POST /echo\?dry=yes {"id": 4, "amount": 40}',
     "progress.py": r"3000 of 3000 answered",
     "sessions.py": r"python-requests: no cookies",
+    "strangers.py": r"InvalidSchema: file:///etc/passwd",
     "stream.py": r"2000 pages, 1475720 bytes",
     "testing_your_code.py": r"5 requests, 5 at once, 10 s",
 }

@@ -19,7 +19,7 @@ from general_scenarios.servers import Server, answer
 
 from grequests import _general
 from grequests._green_pool import IdleQueue
-from grequests._green_socket import GreenSocket, getaddrinfo, in_thread
+from grequests._green_socket import GreenSocket, getaddrinfo
 
 
 @pytest.fixture
@@ -224,35 +224,6 @@ def test_families_are_those_that_urllib3_allows(monkeypatch):
         assert flood(1, f"http://some.invalid:{server.port}/") == ["ok"]
     assert asked == [socket.AF_INET]
     _general.close()
-
-
-# --- threads -------------------------------------------------------------------------------------
-
-
-def test_what_a_thread_raises_is_raised():
-    def fail():
-        raise KeyError("mine")
-
-    with pytest.raises(KeyError, match="mine"):
-        in_thread(fail)
-
-
-def test_what_nobody_waits_for_any_more_is_discarded():
-    discarded = []
-    go = threading.Event()
-
-    def slow():
-        go.wait(5)
-        return "late"
-
-    waiting = gevent.spawn(in_thread, slow, discarded.append)
-    gevent.sleep(0.05)
-    waiting.kill()
-    go.set()
-    deadline = time.monotonic() + 5
-    while not discarded and time.monotonic() < deadline:
-        gevent.sleep(0.01)
-    assert discarded == ["late"]
 
 
 # --- the queue of a pool -------------------------------------------------------------------------

@@ -315,12 +315,8 @@ HEADER_VALUES = [
         b"",
         b" x",
         b"\nx",
-        "x\r\n y",
-        "x\n y",
-        "x\n\ty",
         "x\ry",
         "\r",
-        "a\x00b",
         "\x7f",
         "\x80",
     ),
@@ -353,7 +349,6 @@ HEADER_NAMES = [
     ":X",
     "",
     "\xa0",
-    "X\x00",
 ]
 
 
@@ -378,7 +373,7 @@ def test_a_header_of_any_name(server, name, by_session):
     Ways(server.taken).same(make, lane=None)
 
 
-COOKIE_TEXTS = ["a", "é", "日本", "a b", "a;b", 'a"b', "", "é=ü", "\x00", "a,b", "\udcff", b"\xe9"]
+COOKIE_TEXTS = ["a", "é", "日本", "a b", "a;b", 'a"b', "", "é=ü", "a,b", "\udcff", b"\xe9"]
 
 
 @pytest.mark.parametrize("text", COOKIE_TEXTS, ids=ascii)
@@ -509,7 +504,6 @@ TYPES = [
     *(b"text/html; charset=utf-8\xa0", b"text/html; charset=rot13", b"text/html; charset=base64"),
     *(
         b"text/html; charset=idna",
-        b"text/html; charset=utf-8\x00",
         b"text/html; =utf-8",
         b"application/JSON",
     ),

@@ -1,4 +1,7 @@
-"""Heads of responses that are cut or say two things: the answer is the one of plain Requests."""
+"""Heads of responses that are cut or say two things: the answer is the one of plain Requests.
+
+But for those that are cut, which are no answer.
+"""
 
 from __future__ import annotations
 
@@ -44,40 +47,49 @@ def compare(server, request):
     return compare
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
+CUT = [
+    b"HTTP/1.1 200",
+    b"HTTP/1.1 404 Not Fo",
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 200 OK\r\nA: b",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
+    b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nB: ",
+    b"HTTP/1.1 204 No Content\r\nContent-Length: 1",
+    b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\n",
+]
+#: As these, but they promise a body.
+CUT_WITH_BODY = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nA: b\r\n",
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["", "stream"])
 @pytest.mark.parametrize(
-    "cut",
-    [
-        b"HTTP/1.1 200",
-        b"HTTP/1.1 404 Not Fo",
-        b"HTTP/1.1 200 OK\r\n",
-        b"HTTP/1.1 200 OK\r\nA: b",
-        b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Le",
-        b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 0",
-        b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nB: ",
-        b"HTTP/1.1 204 No Content\r\nContent-Length: 1",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\n",
-    ],
+    ("method", "cut"),
+    [*[("GET", each) for each in CUT], *[("HEAD", each) for each in CUT + CUT_WITH_BODY]],
 )
-def test_the_end_of_the_stream_ends_a_head(compare, cut, method):
-    assert compare(cut, method).error is None
+def test_a_head_that_the_end_of_the_stream_cuts_is_none(server, cut, method, stream):
+    """Here we part with Requests, to which an empty answer is one, and half a header is none."""
+    server.default = Answer(cut, close=True)
+    request = grequests.request(method, server.url, stream=stream).send()
+    assert type(request.exception) is exceptions.ConnectionError
+    assert "Remote end closed connection in the head of the response" in str(request.exception)
 
 
-@pytest.mark.parametrize(
-    "cut", [b"HTTP/1.1 200 OK\r\nContent-Length: 5", OK + b"Content-Length: 5\r\n"]
-)
-def test_a_head_that_is_cut_may_promise_a_body_that_is_missing(compare, cut):
-    error = compare(cut).error
-    assert error["type"] is exceptions.ChunkedEncodingError
-    assert "IncompleteRead(0 bytes read, 5 more expected)" in error["text"]
-
-
-def test_a_head_of_chunks_that_is_cut(server):
-    server.default = Answer(OK + b"Transfer-Encoding: chunked\r\n", close=True)
+@pytest.mark.parametrize("stream", [False, True], ids=["", "stream"])
+@pytest.mark.parametrize("cut", CUT_WITH_BODY)
+def test_a_cut_head_that_promised_a_body_is_a_cut_body(server, cut, stream):
+    """Requests finds out when it reads the body; we say so at once, by the same class."""
+    server.default = Answer(cut, close=True)
     with pytest.raises(exceptions.ChunkedEncodingError):
         requests.get(server.url)
-    request = grequests.get(server.url).send()
+    request = grequests.get(server.url, stream=stream).send()
     assert type(request.exception) is exceptions.ChunkedEncodingError
+    assert request.response is None
 
 
 def test_nothing_but_an_interim_response(compare):

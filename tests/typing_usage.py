@@ -37,6 +37,7 @@ grequests.delete(url, callback=lambda response, **_: None)
 grequests.options(url, hooks={"response": [lambda response, **_: None]})
 grequests.head(url, stream=True)
 grequests.request("PROPFIND", url, timeout=None)
+grequests.get(url, suppress_ragged_eofs=True)
 
 # Sending
 
@@ -127,3 +128,11 @@ with grequests.Client(
 for outcome in grequests.run([url], retry=3, timeout=10, progress=print):
     assert_type(outcome, grequests.Result)
 grequests.get(url, tag="mine", cost=5)
+
+# Strangers
+
+policy = grequests.AddressPolicy(allow=["10.0.0.0/8"], deny=("1.1.1.1",), deny_private=True)
+assert_type(policy.permits("127.0.0.1"), bool)
+grequests.Client(address_policy=policy)
+grequests.run([url], address_policy=None)
+assert_type(grequests.was_sent(ValueError()), bool)

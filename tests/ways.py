@@ -23,6 +23,9 @@ from grequests import _call, _general, _stock
 #: Seconds after which a request that hangs is no longer waited for.
 PATIENCE = 20.0
 
+#: What Requests says of a kept connection that was closed as it was used.
+_CLOSED_IN_BETWEEN = "Remote end closed connection without response"
+
 #: Makes a request anew: its session or None, method, URL, keywords.
 Make = Callable[[], "tuple[requests.Session | None, str, Any, dict[str, Any]]"]
 
@@ -57,6 +60,10 @@ class Ways:
             lane: the one that it takes if nobody forces it; None if either will do.
         """
         theirs = self.outcome(plainly(make))
+        if theirs["error"] and _CLOSED_IN_BETWEEN in theirs["error"]["text"]:
+            # tinyproxy closes after each response without a word. Whether Requests has noticed by
+            # the next request is chance; it does not send it once more, as we do.
+            theirs = self.outcome(plainly(make))
         with general_only():
             general = self.outcome(ours(make, "general"))
         assert_same(general, theirs)

@@ -32,6 +32,7 @@ from ._api import (
 )
 from ._asyncrequest import AsyncRequest
 from ._exceptions import (
+    AddressDeniedError,
     BodyTooLargeError,
     CircuitOpenError,
     ClientClosedError,
@@ -51,6 +52,7 @@ from ._response import Response
 
 if _types.TYPE_CHECKING:
     from ._adaptive import Auto
+    from ._addresses import AddressPolicy
     from ._aio import AsyncResults, amap, arun
     from ._client import Client, Results, run
     from ._download import (
@@ -69,6 +71,7 @@ if _types.TYPE_CHECKING:
     from ._policies import Circuit, Rate, Retry, Timeout
     from ._proxies import ProxyPool, ProxyStatistics
     from ._results import Attempt, Result, Timings
+    from ._retry import was_sent
     from ._statistics import HostStatistics, Latency, Statistics
 
 __version__ = "1.0.0.dev0"
@@ -79,6 +82,7 @@ _BULK = {
     name: module
     for module, names in {
         "_adaptive": ["Auto"],
+        "_addresses": ["AddressPolicy"],
         "_aio": ["AsyncResults", "amap", "arun"],
         "_client": ["Client", "Results", "run"],
         "_download": [
@@ -93,6 +97,7 @@ _BULK = {
         "_policies": ["Circuit", "Rate", "Retry", "Timeout"],
         "_proxies": ["ProxyPool", "ProxyStatistics"],
         "_results": ["Attempt", "Result", "Timings"],
+        "_retry": ["was_sent"],
         "_statistics": ["HostStatistics", "Latency", "Statistics"],
     }.items()
     for name in names
@@ -116,6 +121,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AddressDeniedError",
+    "AddressPolicy",
     "AsyncRequest",
     "AsyncResults",
     "Attempt",
@@ -180,4 +187,5 @@ __all__ = [
     "request",
     "run",
     "send",
+    "was_sent",
 ]

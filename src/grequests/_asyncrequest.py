@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from ._checks import check_positive
+from ._safe_url import safe_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +27,12 @@ class AsyncRequest:
         callback: called with the response, like ``hooks={"response": callback}`` and after those.
         tag: anything by which you know the request again; it never reaches the wire.
         cost: how much of a `Rate` of a `Client` it takes; 1 if not given.
+        suppress_ragged_eofs: whether a body of unknown length may end without TLS's close_notify.
+            Then nobody can tell it from one that was cut. (The name is Python's.)
         **kwargs: every other keyword of `requests.request`.
 
     Attributes:
-        method, url, kwargs, tag, cost: as given.
+        method, url, kwargs, tag, cost, suppress_ragged_eofs: as given.
         session: as given; made when it is first asked for, if none was.
         response: the `requests.Response`, or None before the answer and after a failure.
         exception: the exception, after a failure only.
@@ -48,10 +51,12 @@ class AsyncRequest:
     tag: Any = None
     #: How much of a `Rate` it takes.
     cost: float = 1.0
+    #: Whether a body of unknown length may end without TLS's close_notify.
+    suppress_ragged_eofs: bool = False
     #: None as long as it was never sent.
     _in_flight: bool | None = None
 
-    def __init__(  # noqa: PLR0913 - Requests' two, and our four
+    def __init__(  # noqa: PLR0913 - Requests' two, and our five
         self,
         method: str,
         url: Any,
@@ -60,6 +65,7 @@ class AsyncRequest:
         callback: Callable[..., Any] | None = None,
         tag: Any = None,
         cost: float | None = None,
+        suppress_ragged_eofs: bool = False,
         **kwargs: Any,
     ) -> None:
         self.method = method
@@ -72,11 +78,13 @@ class AsyncRequest:
         if cost is not None:
             check_positive("cost", cost)
             self.cost = cost
+        if suppress_ragged_eofs:
+            self.suppress_ragged_eofs = True
         if callback:
             kwargs["hooks"] = _with_callback(kwargs.get("hooks"), callback)
 
     def __repr__(self) -> str:
-        return f"<AsyncRequest [{self.method}] {self.url} {self._state()}>"
+        return f"<AsyncRequest [{self.method}] {safe_url(self.url)} {self._state()}>"
 
     def _state(self) -> str:
         if self._in_flight:

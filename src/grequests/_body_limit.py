@@ -7,8 +7,7 @@ chunk, is refused at the first read. It is its class that bounds a response: a s
 was, which prints alike. Nothing holds more than n bytes and one read, whatever a coding makes of
 its input:
 
-* the decoders of urllib3 2.6 and later stop at a length, and are asked for no more than may come;
-  those before get their input by sips, of which zlib makes at most 1,032 times the size;
+* urllib3's decoders stop at a length, and are asked for no more than may come;
 * what stands between two codings (`gzip, gzip`) is bounded as well, else a megabyte might stand for
   a gigabyte that comes to nothing but takes its time;
 * Brotli before 1.2 cannot stop either, and a few bytes may stand for its longest block: 16 MB more
@@ -33,11 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["body_limit", "bound", "is_limited", "raw_limit"]
 
-#: What decoders that cannot stop are given at once, in bytes; of Brotli a block takes some 12.
-_SIP: Final = 64
+#: What a decoder that cannot stop is given at once, in bytes: a block of Brotli takes some 12.
 _BROTLI_SIP: Final = 8
-#: Whether urllib3's decoders can be told how much to give.
-_CAN_STOP: Final = "max_length" in ContentDecoder.decompress.__code__.co_varnames
 
 _limit: ContextVar[int | None] = ContextVar("grequests_limit_body", default=None)
 
@@ -186,8 +182,7 @@ class _BoundedDecoder(ContentDecoder):
         return self._count(made)
 
     def _decompress(self, data: bytes, max_length: int) -> bytes:
-        how = {"max_length": max_length} if _CAN_STOP else {}
-        made: bytes = self._decoder.decompress(data, **how)
+        made: bytes = self._decoder.decompress(data, max_length=max_length)
         return made
 
     def _by_sips(self, data: bytes, left: int) -> bytes:
@@ -207,8 +202,8 @@ def _sip_of(decoder: Any) -> int:
     """How much a decoder is to be given at once; 0 for any amount, as it can be told to stop."""
     cls: Any = type(decoder)
     if cls.__name__ == "BrotliDecoder":
-        return 0 if _CAN_STOP and _can_stop(cls) else _BROTLI_SIP
-    return 0 if _CAN_STOP else _SIP
+        return 0 if _can_stop(cls) else _BROTLI_SIP
+    return 0
 
 
 @cache

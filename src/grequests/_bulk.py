@@ -64,6 +64,19 @@ def forget_outcome(request: AsyncRequest) -> None:
         fields["response"] = None
 
 
+class _ReadCall(Call):
+    """A call that is read when it has ended; if it has failed, another one in its place is."""
+
+    __slots__ = ()
+
+    def _let_go(self) -> None:
+        # No traceback leads to the other one, which may have the request, and so the error.
+        finished = self.run.sink._finished  # type: ignore[attr-defined]
+        if finished and finished[-1] is self:
+            finished[-1] = Call(self.run, self.request, self.index)
+        super()._let_go()
+
+
 def calls(run: Run, requests: Iterable[Any]) -> Iterator[Call]:
     """The requests as jobs, checked one by one as they are pulled."""
     for index, request in enumerate(requests):
@@ -72,7 +85,7 @@ def calls(run: Run, requests: Iterable[Any]) -> Iterator[Call]:
             run.looked = False
         if type(request) is not AsyncRequest or request._in_flight is not None:
             take(request, index)  # there is nothing to it for those never sent before
-        yield Call(run, request, index)
+        yield _ReadCall(run, request, index)
 
 
 def iterate(

@@ -16,18 +16,24 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from requests import PreparedRequest
 from requests.cookies import extract_cookies_to_jar
-from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+from requests.exceptions import (
+    ChunkedEncodingError,
+    ContentDecodingError,
+    RequestException,
+    TooManyRedirects,
+)
 from requests.hooks import dispatch_hook
 
 from . import _general, _stock
 from ._adapter import IDEMPOTENT, EngineAdapter, adapter_of, give_back, leave_undecoded
+from ._address_guard import address_guard
 from ._asyncrequest import AsyncRequest
 from ._auth import address_signed, auth_of, prepare_signed
 from ._body import Source
 from ._body_limit import body_limit
 from ._decode import decode_body
 from ._engine import Body, Exchange, Failure
-from ._exceptions import BodyTooLargeError, GRequestsError
+from ._exceptions import SENT, BodyTooLargeError, GRequestsError
 from ._green_auth import green_auth, has_nothing_to_do, resume
 from ._lane import general_reason, is_own_auth
 from ._options import NO_RETRIES, Options
@@ -44,13 +50,14 @@ from ._redirect import (
 )
 from ._response import Response, with_jar
 from ._retries import after_failure, after_status, is_to_retry
+from ._safe_url import without_userinfo
 from ._signals import struck
 from ._translate import warn_unverified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from requests.sessions import SessionRedirectMixin
+    from requests.sessions import Session, SessionRedirectMixin
 
     from ._engine import BodyStream
     from ._run import Run
@@ -106,8 +113,12 @@ class Call(Exchange):
         self._history: list[Any] | None = None
         self._prepared: PreparedRequest | None = None
 
+    @property
+    def suppress_ragged_eofs(self) -> bool:  # type: ignore[override]
+        return self.request.suppress_ragged_eofs
+
     def __repr__(self) -> str:
-        return f"<Call {self.index} {self.request!r}>"
+        return f"<Call {self.index} {getattr(self, 'request', 'failed')!r}>"
 
     # The scheduler's side
 
@@ -138,7 +149,7 @@ class Call(Exchange):
             greenlet.kill(block=False)
         elif hasattr(self, "origin"):
             self.run.engine.abort(self)
-        self.request._in_flight = False
+        self._leave()
 
     def drop(self) -> None:
         """It has ended and nobody will read it: an unread body must not keep its socket."""
@@ -203,12 +214,11 @@ class Call(Exchange):
 
     def _start_other(self) -> None:
         """Any other request: decide on the lane by the book."""
-        request = self.request
-        run = self.run
-        if run.overrides is None and type(request).send is not _plain_send:
+        run = self.run  # and no local with the request: it would outlive a failure in the traceback
+        if run.overrides is None and type(self.request).send is not _plain_send:
             self._spawn(self._run_overridden)
             return
-        kwargs = {**run.defaults, **request.kwargs}
+        kwargs = {**run.defaults, **self.request.kwargs}
         if run.overrides:
             kwargs.update(run.overrides)
         own = self._overrides()
@@ -216,18 +226,18 @@ class Call(Exchange):
             kwargs.update(own)
         if run.stream or "stream" not in kwargs:
             kwargs["stream"] = run.stream
-        session = request._session
+        session, method, url = self._asked()
         if _stock.untouched() and (
-            general_reason(request.method, request.url, session, kwargs, run.environment) is None
+            general_reason(method, url, session, kwargs, run.environment) is None
         ):
-            options = Options(run, session, kwargs, request.url)
+            options = Options(run, session, kwargs, url)
             auth = auth_of(session, kwargs)
             green_auth(auth)
             if is_own_auth(auth):
                 self._spawn(self._run_signed, kwargs, options)
                 return
             try:
-                ready = prepare(request.method, request.url, session, kwargs, options)
+                ready = prepare(method, url, session, kwargs, options)
             except NotPlainError:
                 pass
             else:
@@ -411,6 +421,9 @@ class Call(Exchange):
         try:
             _ = response.content
         except ContentDecodingError as error:
+            if response.is_redirect and response.headers["location"]:
+                response._content = b""  # Requests has looked where it leads, and read it raw
+                return
             self._with_request(error)
             raise
 
@@ -486,10 +499,18 @@ class Call(Exchange):
 
     def _on_failure(self, failure: Failure) -> None:
         if isinstance(failure.cause, GRequestsError):  # a limit of ours: nothing to translate
+            if self._history is not None:
+                setattr(failure.cause, SENT, True)
             self._fail(failure.cause)
             return
         prepared = self._prepared_request()
-        self._retry(*after_failure(self, failure, self._target, self._retries, prepared))
+        try:
+            again = after_failure(self, failure, self._target, self._retries, prepared)
+        except Exception as error:
+            # (A redirect is an answer: somebody has had the request.)
+            setattr(error, SENT, failure.sent or self._history is not None)
+            raise
+        self._retry(*again)
 
     def _retry(self, retries: Any, seconds: float) -> None:
         self._prepared = self._prepared_request()
@@ -527,7 +548,7 @@ class Call(Exchange):
             self._fail(error)
         except BaseException:
             if not self._is_given_up():
-                self.request._in_flight = False
+                self._leave()
             raise
 
     def _run_spawned(self, function: Callable[..., None], *args: Any) -> None:
@@ -539,18 +560,27 @@ class Call(Exchange):
             if self._greenlet is not None or struck(error):
                 self._fail(error)
 
+    @contextlib.contextmanager
+    def _bounds(self) -> Iterator[None]:
+        """What the general lane is not to go beyond."""
+        with body_limit(self.max_body), address_guard(self.run.address_policy):
+            yield
+
     def _run_general(self, kwargs: dict[str, Any]) -> None:
-        request = self.request
-        with body_limit(self.max_body):
-            response = _general.perform(request._session, request.method, request.url, kwargs)
+        with self._bounds():
+            response = _general.perform(*self._asked(), kwargs)
         self._succeed(response)
+
+    def _asked(self) -> tuple[Session | None, str, Any]:
+        """Whose request it is, its method and URL; a local with the request would outlive it."""
+        request = self.request
+        return request._session, request.method, request.url
 
     def _run_signed(self, kwargs: dict[str, Any], options: Options) -> None:
         """Prepare the request with an auth that may wait, and send it."""
-        request = self.request
-        session = request._session
+        session, method, url = self._asked()
         try:
-            signed, before = prepare_signed(request.method, request.url, session, kwargs, options)
+            signed, before = prepare_signed(method, url, session, kwargs, options)
         except NotPlainError:
             self._run_general(kwargs)
             return
@@ -560,7 +590,7 @@ class Call(Exchange):
                 refuse("somebody looks on since")
             ready, options = address_signed(signed, before, kwargs, options)
         except NotPlainError:
-            with body_limit(self.max_body):
+            with self._bounds():
                 self._succeed(_general.perform_signed(session, signed, kwargs))
             return
         self._greenlet = None
@@ -584,7 +614,7 @@ class Call(Exchange):
         if resume(with_jar(prepared)):
             response.connection = EngineAdapter(response)
         kwargs = self._options.send_kwargs()
-        with body_limit(self.max_body):
+        with self._bounds():
             hooked = _general.inside(
                 adapter_of(response),
                 lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
@@ -612,9 +642,19 @@ class Call(Exchange):
     def _run_rest(self, following: PreparedRequest) -> None:
         """The chain has come to where only Requests can go."""
         options = self._options
-        with body_limit(self.max_body):
-            response = _general.perform_prepared(options.session, following, options.send_kwargs())
-        response.history = [*(self._history or ()), *response.history]
+        history = self._history or []
+        left = options.max_redirects - len(history)
+        kwargs = options.send_kwargs()
+        try:
+            with self._bounds():
+                response = _general.perform_prepared(options.session, following, kwargs, left)
+        except TooManyRedirects as error:
+            # It has counted what was left of them.
+            last: Any = error.response
+            last.history = [*history, *last.history]
+            msg = f"Exceeded {options.max_redirects} redirects."
+            raise TooManyRedirects(msg, response=last) from error.__cause__
+        response.history = [*history, *response.history]
         self._succeed(response)
 
     # Outcomes
@@ -632,21 +672,42 @@ class Call(Exchange):
             return
         if self._is_given_up():
             return
-        request = self.request
-        request.exception = error
+        if isinstance(error, RequestException) and isinstance(error, ValueError):
+            _hide_password(error)
+        self.request.exception = error
         self._end()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """After a failure: lead on to the request, which has the error, no longer.
+
+        The error's traceback leads here. Together they would wait for the garbage collector, and
+        with them the bodies and sockets that the traceback's frames know.
+        """
+        del self.request
 
     def _interrupt(self, error: BaseException) -> None:
         """It was a signal, which is for the caller of the whole run."""
-        self.request._in_flight = False
+        self._leave()
         self._greenlet = None
         self.run.sink.interrupt(error)
+
+    def _leave(self) -> None:
+        if hasattr(self, "request"):  # (else it has failed)
+            self.request._in_flight = False
 
     def _end(self) -> None:
         self.request._in_flight = False
         self._greenlet = None
         self.run.looked = False
         self.run.sink.done(self)
+
+
+def _hide_password(error: Exception) -> None:
+    """Take user and password out of the URL that Requests quotes when it cannot read it."""
+    error.args = tuple(
+        without_userinfo(each) if isinstance(each, str) else each for each in error.args
+    )
 
 
 __all__ = ["Call"]

@@ -324,6 +324,8 @@ class Client:
         max_headers: bytes of a response's head; None for what the parsers allow (256 KiB).
         proxies: `ProxyPool`, of which each attempt gets one; None for what Requests would use.
         session: the `requests.Session` of requests that are given as URLs.
+        address_policy: `AddressPolicy` that says which addresses may be connected to, for URLs from
+            strangers; None for any.
         lookahead: requests pulled from the input while those before them have to wait for their
             host; None for twice the concurrency, at least 1,000. With ``ordered=True`` also how far
             one may be ahead of the first that has not ended.
@@ -429,6 +431,7 @@ class Client:
         self._check_open()
 
         def start() -> Flow:
+            self._check_open()
             core = self._bound()
             flow = Flow(core, requests, plan)
             self._watch(core, flow, bar, closes=closes)
@@ -483,6 +486,7 @@ class Client:
             >>> client.submit("http://example.org/").result(timeout=10).response  # doctest: +SKIP
             <Response [200]>
         """
+        self._check_open()
         core = self._bound()
         made = core.request_of(request)
         if made is None:

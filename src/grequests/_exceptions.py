@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+#: An attribute of others' errors: whether anything of the request was sent. Texts do not tell.
+SENT: Final = "_grequests_sent"
 
 
 class GRequestsError(Exception):
@@ -141,6 +148,27 @@ class HeadersTooLargeError(GRequestsError, ValueError):
         self.limit = limit
         self.size = size
         super().__init__(f"the headers have {size:,} bytes, more than {limit:,}")
+
+
+class AddressDeniedError(GRequestsError, ValueError):
+    """The `AddressPolicy` of the client does not permit the addresses of a host.
+
+    Nothing was sent to that host.
+
+    Attributes:
+        host: as it stands in the URL, or the proxy's.
+        addresses: what it resolves to; empty if that is not known here, or if it has no address
+            of IP, as a Unix socket has none.
+        sent: whether the request was sent to another host before, which has redirected it.
+    """
+
+    sent = False
+
+    def __init__(self, host: str, addresses: Iterable[str]) -> None:
+        self.host = host
+        self.addresses = tuple(dict.fromkeys(addresses))
+        shown = ", ".join(self.addresses) or "no known address"
+        super().__init__(f"the address policy does not permit {host} ({shown})")
 
 
 class CircuitOpenError(GRequestsError, ConnectionError):

@@ -47,6 +47,7 @@ _DID: Final = {
     kinds.CANCELLED: "were cancelled",
     kinds.MALFORMED: "got an answer that is not HTTP",
     kinds.NOT_A_REQUEST: "were no requests",
+    kinds.DENIED: "were for addresses that the policy does not permit",
     kinds.RESOURCES: "found no descriptor or port left",
     kinds.OTHER: "failed in another way",
 }

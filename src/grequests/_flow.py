@@ -43,6 +43,9 @@ _new_result: Callable[[type[Result]], Result] = Result.__new__
 #: URLs whose origin is written as the key is. (Default ports are not.)
 _SIMPLE: Final = re.compile(r"(https?://[a-z0-9.-]+(?::(?!0|80/|443/)[0-9]+)?)/")
 
+#: What no text begins with: `"".startswith(())` is False.
+_NO_PREFIX: Final[tuple[str, ...]] = ()
+
 
 class Flow(Attempts):
     """The scheduler of one run.
@@ -247,6 +250,8 @@ class Flow(Attempts):
     def _close_input(self) -> None:
         if isinstance(self._source, Generator):
             self._source.close()
+        if not isinstance(self._source, Feed):
+            self._source = ()  # a list would lead from the traceback of each failure to the failure
 
     def _after_input(self) -> None:
         self._wake_reader()
@@ -259,7 +264,7 @@ class Flow(Attempts):
         # (What follows another one is bounded, too, and what is in order in another way.)
         unread = -1 if self._plan.ordered or self._leaders is not None else self._unread
         #: Scheme and authority of the last URL, up to the slash behind; most are as the one before.
-        last = "\x00"
+        last: str | tuple[str, ...] = _NO_PREFIX
         lane: Any = None
         if not self._may_pull():
             self._wait_to_pull()
@@ -274,10 +279,10 @@ class Flow(Attempts):
                     continue
             url = request.url
             if type(url) is not str:
-                lane, last = self._lane_of(url), "\x00"
+                lane, last = self._lane_of(url), _NO_PREFIX
             elif not url.startswith(last):
-                last = url[: url.find("/", 8) + 1] or "\x00"
-                lane = lanes.get(last) or self._lane_of(url)
+                last = url[: url.find("/", 8) + 1] or _NO_PREFIX
+                lane = lanes.get(last) or self._lane_of(url)  # type: ignore[arg-type]
             task = Task(self, request, index, lane)
             counters.pulled += 1
             if (request.kwargs or self._is_special) and self._is_settled(task):

@@ -10,10 +10,13 @@ It may not know: who schedules the greenlets, the fast lane, retries, deadlines.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
+from traceback import walk_tb
 from types import FunctionType
 from typing import Any
+from urllib.parse import urlsplit
 
 import gevent
 import requests
@@ -21,14 +24,18 @@ import requests.adapters
 import requests.sessions
 from gevent.lock import RLock
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ContentDecodingError
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
 
+from ._address_guard import is_guarded
+from ._exceptions import AddressDeniedError
 from ._green_auth import green_auth, lesson
 from ._green_dial import enter, leave
 from ._green_pool import drop_inherited, green_manager
-from ._green_socket import in_thread, relief
+from ._green_socket import relief
 from ._stock import is_stock
+from ._threads import in_thread
 
 __all__ = [
     "close",
@@ -86,14 +93,31 @@ def perform(
 
 
 def perform_prepared(
-    session: requests.Session | None, request: requests.PreparedRequest, kwargs: dict[str, Any]
+    session: requests.Session | None,
+    request: requests.PreparedRequest,
+    kwargs: dict[str, Any],
+    max_redirects: int,
 ) -> requests.Response:
     """Send a prepared request in the same way; `kwargs` are those of `Session.send`.
+
+    Args:
+        session: a plain one, or None.
+        request: it.
+        kwargs: for `send`.
+        max_redirects: how many may still follow.
 
     Raises:
         What `session.send` raises, unchanged.
     """
-    return _inside(session, request.url, None, lambda used: used.send(request, **kwargs))
+
+    def send(used: Any) -> requests.Response:
+        if type(used) is requests.Session:
+            used = copy.copy(used)  # all that it has is the same but for this
+            used.max_redirects = max_redirects
+        response: requests.Response = used.send(request, **kwargs)
+        return response
+
+    return _inside(session, request.url, None, send)
 
 
 def perform_signed(
@@ -146,8 +170,23 @@ def _inside(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response
             if _recorded or _is_recorded():
                 return _send_recorded(session, url, auth, send)
             return _send(session, url, auth, send)
+    except ContentDecodingError as error:
+        _close_undecodable(error)
+        raise
     finally:
         leave(token)
+
+
+def _close_undecodable(error: ContentDecodingError) -> None:
+    """Close the response that could not be decoded: nobody reads on, and it holds a socket.
+
+    urllib3 closes it where the connection is to blame, and Requests never; the error, and with it
+    the traceback's frames, may be kept for long.
+    """
+    for frame, _ in walk_tb(error.__traceback__):
+        read = frame.f_locals.get("self")
+        if isinstance(read, requests.Response):
+            read.close()
 
 
 # --- recorders -----------------------------------------------------------------------------------
@@ -191,6 +230,9 @@ def _perform(session: Any, url: Any, auth: Any, send: _Send) -> requests.Respons
     green_auth(auth)
     green_auth(getattr(session, "auth", None))
     if _sleeps(session) or _blocks(adapters, url):
+        if is_guarded():
+            # Its connections are its own business: nobody asks the policy before they are made.
+            raise AddressDeniedError(str(urlsplit(str(url)).hostname), [])
         return in_thread(lambda: send(session))
     return send(session)
 

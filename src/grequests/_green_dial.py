@@ -11,12 +11,14 @@ It may not know: pools, managers, sessions, Requests.
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 from contextvars import ContextVar
 from functools import cache
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from weakref import ref
 
 import gevent
@@ -24,15 +26,23 @@ import urllib3.connection
 import urllib3.util.connection
 from gevent._hub_local import get_hub_if_exists
 
-from ._green_socket import GreenSocket, adopt, getaddrinfo, in_thread
+from ._address_guard import (
+    check_peer,
+    check_target,
+    is_guarded,
+    is_peer_permitted,
+    permitted,
+)
+from ._green_socket import GreenSocket, adopt, getaddrinfo
 from ._green_tls import GreenTLS, ThreadedTLS, TLSContext, context_for, context_for_proxy
 from ._green_twin import Names, twin
 from ._stock import is_stock, sockets_untouched
+from ._threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["bind", "close_if_other_kind", "enter", "inside", "is_within", "leave"]
+__all__ = ["bind", "check_proxied", "close_if_unfit", "enter", "inside", "is_within", "leave"]
 
 _hub: ContextVar[Any] = ContextVar("grequests_hub", default=None)
 
@@ -74,12 +84,37 @@ def _may_green() -> bool:
 def _green_new_conn() -> Callable[[Any], Any]:
     create = twin(
         urllib3.util.connection.create_connection,
-        socket=Names(socket, socket=GreenSocket, getaddrinfo=getaddrinfo),
+        socket=Names(socket, socket=GreenSocket, getaddrinfo=_permitted_getaddrinfo),
     )
     return twin(
         urllib3.connection.HTTPConnection._new_conn,
         connection=Names(urllib3.util.connection, create_connection=create),
     )
+
+
+def _permitted_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    """As `getaddrinfo`, less what the policy of this context does not permit."""
+    return permitted(host, getaddrinfo(host, *args, **kwargs))
+
+
+def _resolve(host: str) -> list[Any]:
+    return getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+
+
+def check_proxied(conn: Any, host: str, url: str = "") -> None:
+    """Refuse a request whose target a proxy would connect to, if the policy does not permit it.
+
+    Args:
+        conn: to the proxy, if there is one.
+        host: the target's, unless the URL has another.
+        url: what is asked for, a whole URL where the proxy is not to make a tunnel.
+
+    Raises:
+        AddressDeniedError: it does not.
+    """
+    if is_guarded() and getattr(conn, "proxy", None) is not None:
+        target = urlsplit(url).hostname or host
+        check_target(target.strip("[]"), _resolve)
 
 
 def bind(conn: Any) -> None:
@@ -91,9 +126,35 @@ def bind(conn: Any) -> None:
     if not isinstance(dial, MethodType):
         return  # a stand-in of some kind, which does not dial
     conn._new_conn = _Dialler(dial)
+    if getattr(conn, "response_class", None) is http.client.HTTPResponse:
+        conn.response_class = _FinalResponse
     connect = getattr(conn, "connect", None)
     if isinstance(connect, MethodType) and _dials_by_itself(connect.__func__):
         conn.connect = _Connector(connect)
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """The response after interim ones; `http.client` skips 100 only, any number of times.
+
+    It would take 103 Early Hints for the answer, and what then comes for that to the next request.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        if self._method is None:  # type: ignore[attr-defined]
+            return super()._read_status()  # type: ignore[misc, no-any-return]  # a proxy's, to CONNECT
+        for _ in range(MAX_INTERIM + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not _CONTINUE <= status < _FIRST_FINAL or status == _SWITCHING:
+                return version, status, reason
+            http.client._read_headers(self.fp)  # type: ignore[attr-defined]
+        msg = f"more than {MAX_INTERIM} interim responses"
+        raise http.client.HTTPException(msg)
+
+
+_FinalResponse.__qualname__ = _FinalResponse.__name__ = "HTTPResponse"
+_CONTINUE, _SWITCHING, _FIRST_FINAL = 100, 101, 200
+#: Interim responses before a final one, as the engine has it.
+MAX_INTERIM = 32
 
 
 def _dials_by_itself(connect: Any) -> bool:
@@ -142,6 +203,17 @@ class _Dialler(_Bound):
 
     def __call__(self) -> Any:
         conn: Any = self._conn()
+        if not is_guarded():
+            return self._dial(conn)
+        options = getattr(conn, "_socks_options", None)
+        if options is not None:  # PySocks dials the proxy, which dials the target
+            check_target(options["proxy_host"], _resolve)
+            check_target(conn.host, _resolve)
+        sock = self._dial(conn)
+        check_peer(conn.host, sock)
+        return sock
+
+    def _dial(self, conn: Any) -> Any:
         if not _may_green():
             self._give_back(conn)
             return self._method(conn)
@@ -180,9 +252,12 @@ class _Connector(_Bound):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         conn: Any = self._conn()
         if not _may_green():
-            return self._method(conn, *args, **kwargs)
+            result = self._method(conn, *args, **kwargs)
+            check_peer(conn.host, conn.sock)
+            return result
         result = in_thread(lambda: self._method(conn, *args, **kwargs))
         conn.sock = _cooperative(conn.sock)
+        check_peer(conn.host, conn.sock)
         return result
 
 
@@ -197,14 +272,31 @@ def _close(sock: Any) -> None:
     sock.close()
 
 
-def close_if_other_kind(conn: Any) -> None:
-    """Close a pooled connection's socket if its kind is not the one to use now.
+def close_if_unfit(conn: Any) -> None:
+    """Close a pooled connection's socket if its kind, or where it leads, is not for us now.
+
+    So too if it has more of its last response, or another, in TLS's buffers: urllib3 looks at the
+    socket alone, and would take that for the answer to the next request. And if the server spoke
+    before it was asked: that was taken for an answer, and the answer itself is still to come.
 
     The connection dials again when it is used.
     """
     sock = getattr(conn, "sock", None)
-    if sock is not None and isinstance(sock, _GREEN) is not _may_green():
+    if sock is None:
+        return
+    is_kind = isinstance(sock, _GREEN) is _may_green()
+    if (
+        not is_kind
+        or (isinstance(sock, GreenTLS) and _has_leftovers(sock))
+        or (isinstance(sock, GreenSocket) and sock.spoke_first)
+        or not is_peer_permitted(sock)
+    ):
         conn.close()
+
+
+def _has_leftovers(sock: Any) -> bool:
+    """Whether TLS holds bytes that nobody has read: plain ones, or whole records."""
+    return bool(sock.pending() or sock.incoming.pending)
 
 
 _GREEN = (GreenSocket, GreenTLS, ThreadedTLS)

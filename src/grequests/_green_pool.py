@@ -16,9 +16,11 @@ It may not know: Requests, sessions, adapters, who runs the greenlets.
 from __future__ import annotations
 
 import copy
+import http.client
 import os
 import queue
 import time
+import traceback
 from functools import cache, lru_cache
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,11 @@ from weakref import WeakSet
 
 import gevent
 from gevent.lock import Semaphore
+from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
 from ._body_limit import bound, is_limited
-from ._green_dial import bind, close_if_other_kind, inside, is_within
+from ._green_dial import bind, check_proxied, close_if_unfit, inside, is_within
 from ._green_twin import Names, twin
 from ._stock import is_original
 
@@ -137,7 +140,7 @@ class _GreenPool:
 
     def _get_conn(self, *args: Any, **kwargs: Any) -> Any:
         conn = super()._get_conn(*args, **kwargs)  # type: ignore[misc]
-        close_if_other_kind(conn)
+        close_if_unfit(conn)
         return conn
 
     def _put_conn(self, conn: Any) -> None:
@@ -154,15 +157,36 @@ class _GreenPool:
         super()._put_conn(conn)  # type: ignore[misc]
 
     def _make_request(self, *args: Any, **kwargs: Any) -> Any:
-        response = super()._make_request(*args, **kwargs)  # type: ignore[misc]
+        check_proxied(args[0], self.host, args[2])  # type: ignore[attr-defined]
+        try:
+            response = super()._make_request(*args, **kwargs)  # type: ignore[misc]
+        except InvalidHeader as error:
+            _close_responses(error)
+            raise
         if is_limited():
             bound(response)
         return response
+
+    def _prepare_proxy(self, conn: Any) -> None:
+        check_proxied(conn, self.host)  # type: ignore[attr-defined]
+        super()._prepare_proxy(conn)  # type: ignore[misc]
 
     def urlopen(self, *args: Any, **kwargs: Any) -> Any:
         if inside() and "retries" in kwargs:
             kwargs["retries"] = green_retry(kwargs["retries"])
         return super().urlopen(*args, **kwargs)  # type: ignore[misc]
+
+
+def _close_responses(error: BaseException) -> None:
+    """Close the responses that an error has overtaken, each of which holds a socket.
+
+    urllib3 refuses lengths that differ when `http.client` has handed the socket to its response; it
+    would stay open for as long as somebody keeps the error.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for value in frame.f_locals.values():
+            if isinstance(value, http.client.HTTPResponse):
+                value.close()
 
 
 #: Methods that may be sent twice (RFC 9110 section 9.2.2).
@@ -177,7 +201,7 @@ class _ForgivingPool(_GreenPool):
     """
 
     def _prepare_proxy(self, conn: Any) -> None:
-        super()._prepare_proxy(conn)  # type: ignore[misc]
+        super()._prepare_proxy(conn)
         conn._grequests_fresh = True  # a tunnel is connected before its first request
 
     def _make_request(self, conn: Any, method: str, url: str, **kwargs: Any) -> Any:

@@ -18,14 +18,16 @@ import _socket
 import errno
 import os
 import socket as _socket_module
-from contextvars import copy_context
+from select import POLLIN, POLLOUT
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import gevent.socket
+import gevent
 from gevent import get_hub
 from gevent.hub import Waiter
+from gevent.monkey import get_original
 
+from . import _threads
 from ._stock import original_class
 
 try:
@@ -36,22 +38,19 @@ except ImportError:  # pragma: no cover
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gevent.threadpool import ThreadPool
+__all__ = ["GreenSocket", "adopt", "getaddrinfo"]
 
-__all__ = ["GreenSocket", "adopt", "getaddrinfo", "in_thread"]
-
-_T = TypeVar("_T")
-
+_make_poll = get_original("select", "poll")
 _READ, _WRITE = 1, 2
 #: The process, or the system, has no descriptor left.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 
-#: Threads one hub may keep busy with what cannot be made cooperative.  gevent's own pool (10
-#: threads) is left to name lookups, which would otherwise wait behind somebody's slow adapter.
-_THREADS = 64
-_IDLE_THREAD_SECONDS = 10
-_THREADS_OF_HUB = "_grequests_threads"
+#: Seconds for which a socket is read from or written to without a wait, after which others have
+#: their turn. A peer that is faster than we are would else hold the hub, and no deadline end it.
+_TURN = 0.01
+#: So many reads or writes in a row before anybody looks at the clock.
+_ROW = 4
 
 
 if TYPE_CHECKING:
@@ -63,9 +62,10 @@ else:
 class _Wait:
     """One greenlet that waits for one socket: what is needed to wake it up from elsewhere."""
 
-    __slots__ = ("hub", "waiter", "watcher")
+    __slots__ = ("events", "fileno", "hub", "waiter", "watcher")
 
     def __init__(self, fileno: int, events: int) -> None:
+        self.fileno, self.events = fileno, events
         self.hub: Any = get_hub()
         self.waiter: Any = Waiter(self.hub)
         self.watcher: Any = self.hub.loop.io(fileno, events)
@@ -77,7 +77,7 @@ class _Wait:
             if seconds is not None:
                 timer = self.hub.loop.timer(max(seconds, 0.0))
                 # update=True: the loop's clock stands still while Python code runs.
-                timer.start(self.waiter.throw, TimeoutError("timed out"), update=True)
+                timer.start(self._expire, update=True)
             self.watcher.start(self.waiter.switch, None)
             self.waiter.get()
         finally:
@@ -86,6 +86,15 @@ class _Wait:
             if timer is not None:
                 timer.stop()
                 timer.close()
+
+    def _expire(self) -> None:
+        """Time is up. What came while the process was suspended, or just busy, still counts."""
+        poller = _make_poll()
+        poller.register(self.fileno, POLLIN if self.events == _READ else POLLOUT)
+        if poller.poll(0):
+            self.waiter.switch(None)
+        else:
+            self.waiter.throw(TimeoutError("timed out"))
 
     def cancel(self) -> None:
         """Wake the waiting greenlet with EBADF, from whichever thread."""
@@ -121,10 +130,17 @@ class GreenSocket(_Socket):
 
     Its descriptor is non-blocking from the start; the timeout that `settimeout` sets is kept here
     and has the meaning it has for a standard socket.
+
+    Attributes:
+        spoke_first: whether the other end had sent something before anything was sent to it.
     """
 
+    spoke_first = False
+    _has_sent = False
     _timeout: float | None
     _waits: set[_Wait]
+    _row = 0
+    _turn_ends: float
 
     def __init__(
         self,
@@ -179,6 +195,7 @@ class GreenSocket(_Socket):
 
     def recv(self, *args: Any) -> bytes:
         """As `socket.recv`, waiting cooperatively."""
+        self._take_turns(_READ, self._timeout)
         while True:
             try:
                 return super().recv(*args)
@@ -189,6 +206,7 @@ class GreenSocket(_Socket):
 
     def recv_into(self, *args: Any) -> int:
         """As `socket.recv_into`, waiting cooperatively."""
+        self._take_turns(_READ, self._timeout)
         while True:
             try:
                 return super().recv_into(*args)
@@ -203,6 +221,9 @@ class GreenSocket(_Socket):
 
     def sendall(self, data: Any, *flags: Any) -> None:
         """As `socket.sendall`: the timeout covers the whole of it."""
+        if not self._has_sent:
+            self._has_sent = True
+            self.spoke_first = self._has_input()
         deadline = None if self._timeout is None else monotonic() + self._timeout
         try:
             whole = memoryview(data)
@@ -215,7 +236,14 @@ class GreenSocket(_Socket):
                 left = None if deadline is None else deadline - monotonic()
                 sent += self._send((octets[sent:], *flags), left)
 
+    def _has_input(self) -> bool:
+        try:
+            return bool(super().recv(1, _socket_module.MSG_PEEK))
+        except OSError:
+            return False
+
     def _send(self, args: tuple[Any, ...], seconds: float | None) -> int:
+        self._take_turns(_WRITE, seconds)
         while True:
             try:
                 return super().send(*args)
@@ -247,7 +275,21 @@ class GreenSocket(_Socket):
             raise
         return self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
 
+    def _take_turns(self, events: int, seconds: float | None) -> None:
+        """Let others run now and then, though there may be nothing to wait for."""
+        self._row += 1
+        if self._row < _ROW:
+            return
+        now = monotonic()
+        if self._row == _ROW:
+            self._turn_ends = now + _TURN
+        elif now > self._turn_ends and self._timeout != 0.0 and self.fileno() >= 0:
+            # By the event loop: after a `sleep(0)` gevent may run others like it 50 times before
+            # it looks at any timer.
+            self._wait(events, seconds)
+
     def _wait(self, events: int, seconds: float | None) -> None:
+        self._row = 0
         wait = _Wait(self.fileno(), events)
         self._waits.add(wait)
         try:
@@ -285,69 +327,9 @@ def getaddrinfo(  # noqa: PLR0913, PLR0917 - the signature of socket.getaddrinfo
     proto: int = 0,
     flags: int = 0,
 ) -> list[Any]:
-    """As `socket.getaddrinfo`, through the resolver of the caller's hub."""
+    """As `socket.getaddrinfo`, by the resolver that the user has chosen, or in a thread."""
     try:
         # A number needs no resolver, and so no thread.
         return _socket.getaddrinfo(host, port, family, type, proto, flags | _socket.AI_NUMERICHOST)
     except _socket.gaierror:
-        return gevent.socket.getaddrinfo(host, port, family, type, proto, flags)
-
-
-def _thread_pool() -> ThreadPool:
-    """This hub's threads for what blocks; new ones after a fork, which threads do not survive."""
-    # On the hub itself, as gevent keeps its own: a pool refers to its hub, and must go with it.
-    hub: Any = get_hub()
-    pool: ThreadPool | None = getattr(hub, _THREADS_OF_HUB, None)
-    if pool is None or pool.pid != os.getpid():
-        # Most programs need no such threads, whose import takes a third as long as all of ours.
-        from gevent.threadpool import ThreadPool  # noqa: PLC0415 - seldom, and slow to import
-
-        pool = ThreadPool(_THREADS, hub=hub, idle_task_timeout=_IDLE_THREAD_SECONDS)
-        setattr(hub, _THREADS_OF_HUB, pool)
-    return pool
-
-
-def in_thread(function: Callable[[], _T], discard: Callable[[_T], object] | None = None) -> _T:
-    """Run a blocking function in a thread of gevent's; what it returns or raises.
-
-    Args:
-        function: runs in a copy of the caller's context.
-        discard: is given the result if the caller no longer waits for it (it was killed, or its
-            time was up), so that a socket does not stay open.
-    """
-    return _Errand(function, discard).run()
-
-
-class _Errand(Generic[_T]):
-    """One function on its way through a thread, and who takes its result."""
-
-    def __init__(self, function: Callable[[], _T], discard: Callable[[_T], object] | None) -> None:
-        self._function = function
-        self._discard = discard
-        self._context = copy_context()
-        self._abandoned = False
-        self._error: BaseException | None = None
-        self._result: _T
-
-    def run(self) -> _T:
-        try:
-            _thread_pool().apply(self._in_thread)
-        except BaseException:
-            self._abandoned = True
-            raise
-        if self._error is None:
-            return self._result
-        try:
-            raise self._error
-        finally:
-            self._error = None  # else the traceback and this object would hold each other
-
-    def _in_thread(self) -> None:
-        # Nothing is raised here: gevent prints what escapes from a thread.
-        try:
-            self._result = self._context.run(self._function)
-        except BaseException as error:  # noqa: BLE001
-            self._error = error
-            return
-        if self._abandoned and self._discard is not None:
-            self._discard(self._result)
+        return _threads.getaddrinfo(host, port, family, type, proto, flags)

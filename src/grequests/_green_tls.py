@@ -24,9 +24,10 @@ from urllib3.exceptions import SSLError
 from urllib3.util import ssl_ as urllib3_ssl
 from urllib3.util.ssltransport import SSLTransport
 
-from ._green_socket import GreenSocket, in_thread
+from ._green_socket import GreenSocket
 from ._green_twin import twin
 from ._stock import is_original, original_class
+from ._threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

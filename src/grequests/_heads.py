@@ -37,7 +37,12 @@ class HeadFlow(LooseFlow):
         self._on_cancel = on_cancel
         self._held: dict[Future, Host] = {}
         # Bodies are not limited: they are not kept in memory.
-        self.run = Run(stream=True, defaults=core.keywords, max_head=core.max_headers)
+        self.run = Run(
+            stream=True,
+            defaults=core.keywords,
+            max_head=core.max_headers,
+            address_policy=core.settings.address_policy,
+        )
         self.run.sink = self
 
     def send(self, request: AsyncRequest, past: tuple[Attempt, ...], begun: float | None) -> Future:

@@ -6,6 +6,7 @@ Knows greenlets and listeners; nothing of what the events mean.
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,6 +94,8 @@ class Herald:
 
         In the hub, where nobody can wait, it is left to a greenlet.
         """
+        if sys.is_finalizing():
+            return  # a run that nobody ended: greenlets can be told nothing any more
         me = gevent.getcurrent()
         if me is gevent.get_hub():
             self._call_soon()

@@ -69,6 +69,8 @@ CANCELLED: Final = "cancelled"
 MALFORMED: Final = "malformed response"
 #: The item was nothing that can be sent.
 NOT_A_REQUEST: Final = "not a request"
+#: The address policy does not permit it.
+DENIED: Final = "address denied"
 #: This machine has no descriptor, port or memory for another connection.
 RESOURCES: Final = "out of resources"
 #: Anything else, such as what a hook has raised.
@@ -78,7 +80,7 @@ OTHER: Final = "other"
 KINDS: Final = (
     *(NAME, REFUSED, UNREACHABLE, CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, DEADLINE),
     *(CERTIFICATE, TLS, PROXY, BROKEN, TRUNCATED, ENCODING, TOO_LARGE, REDIRECTS, STATUS),
-    *(INVALID, CIRCUIT, CANCELLED, MALFORMED, NOT_A_REQUEST, RESOURCES, OTHER),
+    *(INVALID, CIRCUIT, CANCELLED, MALFORMED, NOT_A_REQUEST, DENIED, RESOURCES, OTHER),
 )
 
 #: How deep errors are wrapped at most. Requests, urllib3 twice, http.client, the system: five.
@@ -197,6 +199,13 @@ def _schema(error: requests_errors.InvalidSchema) -> str:
     return PROXY if str(error).startswith("Missing dependencies for SOCKS") else INVALID
 
 
+def _value(error: ValueError) -> str | None:
+    """What http.client and urllib3 refuse to send, by their words; any other may be a hook's."""
+    return INVALID if str(error).startswith(_REFUSALS) else None
+
+
+_REFUSALS: Final = ("Invalid header ", "Method cannot contain non-token characters")
+
 #: The first class that fits counts: subclasses stand before their bases.
 _TABLE: Final[tuple[tuple[type[BaseException], _Rule], ...]] = (
     # Our own.
@@ -206,6 +215,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], _Rule], ...]] = (
     (own_errors.DeadlineError, _Rule(DEADLINE)),
     (own_errors.BodyTooLargeError, _Rule(TOO_LARGE)),
     (own_errors.HeadersTooLargeError, _Rule(TOO_LARGE)),
+    (own_errors.AddressDeniedError, _Rule(DENIED)),
     (own_errors.CircuitOpenError, _Rule(CIRCUIT)),
     (own_errors.RequestCancelledError, _Rule(CANCELLED)),
     (own_errors.ClientClosedError, _Rule(CANCELLED)),
@@ -263,6 +273,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], _Rule], ...]] = (
     (OSError, _look(_system)),
     (MemoryError, _Rule(RESOURCES)),
     (UnicodeEncodeError, _Rule(INVALID)),  # of a header or a name
+    (ValueError, _look(_value)),
 )
 
 

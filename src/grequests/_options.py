@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from requests import Session
     from requests.adapters import HTTPAdapter
 
+    from ._addresses import AddressPolicy
     from ._environment import Environment
 
 #: What an `HTTPAdapter` that nobody configured retries: nothing.
@@ -40,7 +41,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 class RunContext:
     """What the requests of one run share: the engine, the environment, what was derived of it."""
 
-    __slots__ = ("engine", "environment", "identities", "max_body", "max_head")
+    __slots__ = ("address_policy", "engine", "environment", "identities", "max_body", "max_head")
 
     def __init__(self, engine: Engine, environment: Environment) -> None:
         self.engine = engine
@@ -49,6 +50,8 @@ class RunContext:
         #: Bytes that responses may have, or None.
         self.max_body: int | None = None
         self.max_head: int | None = None
+        #: Which addresses may be connected to; None for any.
+        self.address_policy: AddressPolicy | None = None
 
     def is_awaited(self) -> bool:
         """Whether whoever reads the responses waits for the next."""
@@ -171,10 +174,10 @@ class Options:
         """The engine's origin for a host under these options."""
         tls = self.tls_identity() if scheme == "https" else None
         number = port or _DEFAULT_PORTS[scheme]
-        if proxy is None:
-            return self.context.engine.origin(OriginKey(scheme, host, number, tls))
-        address, auth = proxy_address(proxy)
-        return self.context.engine.origin(OriginKey(scheme, host, number, tls, address, auth))
+        address, auth = (None, None) if proxy is None else proxy_address(proxy)
+        policy = self.context.address_policy
+        key = OriginKey(scheme, host, number, tls, address, auth, policy)
+        return self.context.engine.origin(key)
 
     def tls_identity(self) -> TLSIdentity:
         """What https connections under these options trust and show."""

@@ -90,6 +90,7 @@ class Outcomes(Scheduler):
             defaults=core.keywords,
             max_body=core.max_body,
             max_head=core.max_headers,
+            address_policy=core.settings.address_policy,
         )
         self.run.sink = self
 

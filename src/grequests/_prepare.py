@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from requests.cookies import RequestsCookieJar, cookiejar_from_dict, merge_cookies
-from requests.exceptions import InvalidJSONError
+from requests.exceptions import InvalidHeader, InvalidJSONError
 from requests.hooks import default_hooks
 from requests.models import PreparedRequest
 from requests.sessions import merge_hooks, merge_setting
@@ -38,16 +38,18 @@ if TYPE_CHECKING:
     from ._engine import Origin
 
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_\-]{0,62})"
-_HOST: Final = rf"{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]{{2,39}}(?::[0-9.]{{7,15}})?\]"
+_NAME: Final = rf"{_LABEL}(?:\.{_LABEL})*"
+_HOST: Final = rf"{_NAME}|\[[0-9a-f:]{{2,39}}(?::[0-9.]{{7,15}})?\]"
 #: A percent-encoded octet in the form Requests leaves alone: upper case, not of an unreserved
 #: character (RFC 3986 section 6.2.2).
 _OCTET: Final = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"
 _PCHARS: Final = r"[A-Za-z0-9\-_~!$&'()*+,;=:@/.]"
 _WORD: Final = r"[A-Za-z0-9\-_~]+"
 #: URLs that preparation changes in nothing but an empty path: group 1 is scheme and authority,
-#: group 2 the target. No dot segments, no empty first segment, no empty query.
+#: group 2 the target. No dot segments, no empty first segment, no empty query, no addresses in
+#: brackets, which may be none.
 PLAIN_URL: Final = re.compile(
-    rf"(https?://(?:{_HOST})(?::(?!0)[0-9]{{1,5}})?)"
+    rf"(https?://{_NAME}(?::(?!0)[0-9]{{1,5}})?)"
     rf"(/(?![/.])(?:(?!/\.){_PCHARS}|{_OCTET})*(?:\?(?:{_PCHARS}|\?|{_OCTET})+)?)?"
 )
 #: The simple case of the same, tried first: no look-ahead at each character.
@@ -58,6 +60,7 @@ SIMPLE_URL: Final = re.compile(
 _AUTHORITY: Final = re.compile(rf"(?:[^@/?#]*@)?(?:{_HOST})(?::[0-9]+)?")
 _MAX_PORT: Final = 65535
 #: As in http.client: a line break that is not folded.
+_DANGEROUS: Final = re.compile(r"[\0\r\n]")
 _LINE_BREAK: Final = re.compile(r"\n(?![ \t])|\r(?![ \t\n])")
 
 #: Hooks by event, as `requests.Request` has them.
@@ -362,13 +365,22 @@ def _added_lines(request: PreparedRequest, names: Container[str], host: str) -> 
 
 
 def _header_line(name: str, value: str) -> str:
-    if not value.isascii() or "\n" in value or "\r" in value:
+    """A header as it is sent.
+
+    Raises:
+        UnicodeEncodeError, ValueError: as http.client has it.
+        requests.exceptions.InvalidHeader: a NUL or a fold, which http.client sends and nobody
+            should (RFC 9110 section 5.5, RFC 9112 section 5.2).
+    """
+    if not (name.isascii() and name.isprintable() and value.isascii() and value.isprintable()):
+        name.encode("ascii")
         encoded = value.encode("latin-1")
         if _LINE_BREAK.search(value):
             msg = f"Invalid header value {encoded!r}"
             raise ValueError(msg)
-    if not name.isascii():
-        name.encode("ascii")
+        if _DANGEROUS.search(name) or _DANGEROUS.search(value):
+            msg = f"Invalid header {name!r}: {encoded!r} has a NUL or a line break"
+            raise InvalidHeader(msg)
     return f"{name}: {value}"
 
 

@@ -2,7 +2,9 @@
 
 Requests computes the next request in `SessionRedirectMixin.resolve_redirects`: method changes,
 headers dropped, credentials stripped, cookies carried on, netrc and proxies decided anew. That very
-code runs here, for one hop at a time; only the sending is ours.
+code runs here, for one hop at a time; only the sending is ours. In some things we are stricter:
+cookies of `cookies=` and an auth's hooks go no further than credentials do, a proxy sees its own
+password only, and a Location that is no URL is an `InvalidURL`, whatever Requests stumbles over.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from requests.auth import AuthBase, _basic_auth_str
 from requests.cookies import RequestsCookieJar
-from requests.exceptions import TooManyRedirects
+from requests.exceptions import InvalidURL, RequestException, TooManyRedirects
 from requests.sessions import SessionRedirectMixin
-from requests.utils import resolve_proxies
+from requests.utils import get_auth_from_url, resolve_proxies
 
 from ._lane import adapter_reason
 from ._prepare import NotPlainError, Prepared, address
@@ -55,9 +58,10 @@ def next_request(
     """
     if session is None:
         session = options.session or NoSession(options.max_redirects)
+    sent = request or response.request
     hops = session.resolve_redirects(
         response,
-        request or response.request,
+        sent,
         yield_requests=True,
         proxies=options.proxies,
         verify=options.verify,
@@ -65,9 +69,66 @@ def next_request(
         timeout=options.timeout,
     )
     try:
-        return next(hops, None)  # type: ignore[return-value]
+        following: Any = next(hops, None)
+    except RequestException:
+        raise
+    except ValueError as error:
+        msg = f"the Location of the redirect is no URL: {error}"
+        raise InvalidURL(msg, request=sent, response=response) from error
     finally:
         hops.close()
+    if following is not None:
+        if following._cookies:
+            _withhold_cookies(following, session, response.url)
+        if following.hooks.get("response") and session.should_strip_auth(
+            response.url, following.url
+        ):
+            _withhold_auth(following)
+        if options.proxies:
+            _show_proxy(following, options)
+    return following  # type: ignore[no-any-return]
+
+
+def _withhold_auth(following: Any) -> None:
+    """Take away what an auth would answer to another host's challenge, as its header was.
+
+    Hooks that belong to an auth (`HTTPDigestAuth` has two) know its password.
+    """
+    kept = [
+        each
+        for each in following.hooks["response"]
+        if not isinstance(getattr(each, "__self__", None), AuthBase)
+    ]
+    following.hooks = {**following.hooks, "response": kept}
+
+
+def _show_proxy(following: Any, options: Options) -> None:
+    """Have the proxy of the next request see its own password, and no other's.
+
+    Requests goes by the URL's scheme here, and by scheme and host where it connects.
+    """
+    if following.headers.pop("Proxy-Authorization", None) is None:
+        return
+    user, password = get_auth_from_url(options.proxy_for(following.url) or "")
+    if user and following.url.lower().startswith("http:"):
+        following.headers["Proxy-Authorization"] = _basic_auth_str(user, password)
+
+
+def _withhold_cookies(following: Any, session: Any, url: str) -> None:
+    """Take away the cookies that were meant for another host, for good.
+
+    Those of `cookies=` say nothing of a host, so that Requests sends them to any that a redirect
+    leads to. Those of a session are the session's business.
+    """
+    jar = following._cookies
+    own = {each.name for each in session.cookies if not each.domain}
+    strange = [each for each in jar if not each.domain and each.name not in own]
+    if not (strange and session.should_strip_auth(url, following.url)):
+        return
+    for each in strange:
+        jar.clear(each.domain, each.path, each.name)
+    following.headers.pop("Cookie", None)
+    following.prepare_cookies(jar)
 
 
 def next_hop(

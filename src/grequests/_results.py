@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ._safe_url import safe_url
+
 if TYPE_CHECKING:
     import requests
 
@@ -87,7 +89,7 @@ class Result:
         self._task = task  # (Flow.read does this by itself)
 
     def __repr__(self) -> str:
-        url = getattr(self.request, "url", self.request)
+        url = safe_url(getattr(self.request, "url", self.request))
         outcome = self.response if self.error is None else type(self.error).__name__
         return f"<Result {self.index} {url} {outcome}>"
 

@@ -55,21 +55,31 @@ def after_failure(
     origin = exchange.origin
     fault = Fault(failure, origin, target, exchange.connect_timeout, exchange.read_timeout)
     error = fault.as_urllib3()
-    if failure.phase in IN_BODY:
-        raise body_error(error, prepared) from error
-    own = failure.phase is Phase.SEND and error is failure.cause and not is_network_error(error)
-    if own or isinstance(error, NOT_RETRIED):
-        made = send_error(error, prepared)
-        if made is error:
-            raise error
-        raise made from error
-    pool = pool_of(origin)
     try:
-        left = retries.increment(exchange.method, target, error=error, _pool=pool)
-    except Exception as final:
-        raise send_error(final, prepared) from final
-    _warn(left, error, target, origin.host)
-    return left, left.get_backoff_time()
+        if failure.phase in IN_BODY:
+            raise body_error(error, prepared) from error
+        own = failure.phase is Phase.SEND and error is failure.cause and not is_network_error(error)
+        if own or isinstance(error, NOT_RETRIED):
+            made = send_error(error, prepared)
+            if made is error:
+                raise error
+            raise made from error
+        pool = pool_of(origin)
+        try:
+            left = retries.increment(exchange.method, target, error=error, _pool=pool)
+        except Exception as final:
+            _forget_frames(final)
+            raise send_error(final, prepared) from final
+        _warn(left, error, target, origin.host)
+        return left, left.get_backoff_time()
+    finally:
+        error = made = None  # type: ignore[assignment]  # their tracebacks lead here
+
+
+def _forget_frames(final: BaseException) -> None:
+    """Take the frames of urllib3's `Retry` off: one has the error, of which it is the traceback."""
+    if final.__traceback__ is not None:
+        final.__traceback__.tb_next = None
 
 
 def _warn(left: Any, error: Exception, target: str, host: str) -> None:

@@ -7,11 +7,21 @@ urllib3's `Retry`, which a session's adapters may have.)
 from __future__ import annotations
 
 import email.utils
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from requests.exceptions import ConnectTimeout, SSLError
+from requests.sessions import SessionRedirectMixin
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError
+
+from ._exceptions import (
+    SENT,
+    CircuitOpenError,
+    ClientClosedError,
+    GRequestsError,
+    NotARequestError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +31,10 @@ if TYPE_CHECKING:
 #: Statuses whose Retry-After speaks for the host, not for the request alone (RFC 9110 section
 #: 15.6.4, RFC 6585 section 4).
 OVERLOADED: Final = frozenset({429, 503})
+#: Errors after which nobody has to ask.
+_NEVER_SENT: Final = (ConnectTimeout, CircuitOpenError, NotARequestError, ClientClosedError)
+#: What runs while Requests follows redirects.
+_FOLLOWING: Final = SessionRedirectMixin.resolve_redirects.__code__
 #: How deep errors are wrapped at most, from Requests' to the operating system's.
 _DEPTH: Final = 6
 
@@ -87,8 +101,25 @@ def retry_after(value: str | None, wall: float) -> float | None:
 
 
 def was_sent(error: BaseException) -> bool:
-    """Whether anything of the request may have reached the server before this went wrong."""
-    if isinstance(error, ConnectTimeout):
+    """Whether anything of a request may have reached the server before it failed.
+
+    If not, it can be sent once more whatever its method (RFC 9110 section 9.2.2). In doubt it was.
+
+    Args:
+        error: of a `Result`, an `AsyncRequest`, or one that Requests has raised.
+
+    Example:
+        >>> grequests.was_sent(requests.ConnectTimeout())
+        False
+    """
+    if _is_on_the_way(error):
+        return True
+    known = getattr(error, SENT, None)
+    if known is None and isinstance(error, GRequestsError):
+        known = getattr(error, "sent", None)
+    if known is not None:
+        return bool(known)
+    if isinstance(error, _NEVER_SENT):
         return False
     cause: Any = error
     for _ in range(_DEPTH):
@@ -104,6 +135,11 @@ def was_sent(error: BaseException) -> bool:
         if cause is None:
             break
     return True
+
+
+def _is_on_the_way(error: BaseException) -> bool:
+    """Whether Requests followed a redirect, so that a server had the request before."""
+    return any(frame.f_code is _FOLLOWING for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def judge(  # noqa: PLR0913 - what there is to know of an attempt

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._engine import current_engine
 from ._environment import Environment
 from ._options import RunContext
 from ._templates import Templates
+
+if TYPE_CHECKING:
+    from ._addresses import AddressPolicy
 
 
 class Sink(Protocol):
@@ -29,6 +32,7 @@ class Run(RunContext):
         overrides: keywords that take precedence over the requests' own.
         defaults: keywords that hold where a request has none of that name.
         max_body, max_head: bytes that responses may have, or None.
+        address_policy: which addresses may be connected to, or None.
     """
 
     __slots__ = (
@@ -41,7 +45,7 @@ class Run(RunContext):
         "templates",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run has
         self,
         *,
         stream: bool = False,
@@ -49,6 +53,7 @@ class Run(RunContext):
         defaults: dict[str, Any] | None = None,
         max_body: int | None = None,
         max_head: int | None = None,
+        address_policy: AddressPolicy | None = None,
     ) -> None:
         super().__init__(current_engine(), Environment())
         self.stream = stream
@@ -56,6 +61,7 @@ class Run(RunContext):
         self.defaults = {**(defaults or {}), **({"stream": True} if stream else {})}
         self.max_body = max_body
         self.max_head = max_head
+        self.address_policy = address_policy
         self.sink: Sink
         #: Whether the stock functions were looked at since other greenlets last ran.
         self.looked = False

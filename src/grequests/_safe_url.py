@@ -21,8 +21,9 @@ _SECRET: Final = re.compile(
     r"|^(?:key|sig|auth|authorization|pass|pw|sid|code|hmac|otp|pin|awsaccesskeyid)$",
     re.IGNORECASE,
 )
-#: Scheme and slashes, however many there are, and what stands before path, query or fragment.
-_START: Final = re.compile(r"(\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?/+)?([^/?#\\]*)")
+#: Scheme and slashes, however many there are, and what stands before path, query or fragment. The
+#: scheme may be none: what nobody can send is shown, too.
+_START: Final = re.compile(r"((?:[^/?#@\\]*:)?\s*[/\\]+)?([^/?#\\]*)")
 #: What may be a host, with a port or without.
 _HOST: Final = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
 #: In texts: up to a blank, a quote or a bracket.
@@ -56,8 +57,7 @@ def safe_text(text: str) -> str:
         >>> safe_text("Max retries exceeded with url: /a?token=123 (Caused by ...)")
         'Max retries exceeded with url: /a?token=... (Caused by ...)'
     """
-    if "@" in text:
-        text = _USERINFO.sub("", text)
+    text = without_userinfo(text)
     if "=" in text:
         text = _PAIR.sub(lambda pair: _safe_pair(pair[0]), text)
     return one_line(text)
@@ -83,3 +83,13 @@ def _without_userinfo(text: str) -> str:
 def _safe_pair(pair: str) -> str:
     key, mark, _ = pair.partition("=")
     return f"{key}={HIDDEN}" if mark and _SECRET.search(unquote_plus(key)) else pair
+
+
+def without_userinfo(text: str) -> str:
+    """A text whose URLs have no user and no password; else as it was.
+
+    Example:
+        >>> without_userinfo("Failed to parse: http://me:pw@host:80x/")
+        'Failed to parse: http://host:80x/'
+    """
+    return _USERINFO.sub("", text) if "@" in text else text

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ._adaptive import Auto
+from ._addresses import AddressPolicy
 from ._checks import check_count, check_kind, check_positive, check_seconds
 from ._exceptions import PolicyError
 from ._policies import Circuit, Rate, Retry, Timeout
@@ -47,6 +48,7 @@ class Settings:
     max_headers: int | None = None
     proxies: ProxyPool | None = None
     session: requests.Session | None = None
+    address_policy: AddressPolicy | None = None
     lookahead: int | None = None
     unread: int | None = None
     clock: Clock | None = None
@@ -63,6 +65,8 @@ class Settings:
         _put(self, "timeout", _timeout(self.timeout))
         check_kind("circuit", self.circuit, Circuit, "a grequests.Circuit or None")
         check_kind("proxies", self.proxies, ProxyPool, "a grequests.ProxyPool or None")
+        wanted = "a grequests.AddressPolicy or None"
+        check_kind("address_policy", self.address_policy, AddressPolicy, wanted)
         if self.random is None:
             _put(self, "random", random_module.Random())  # noqa: S311 - jitter is no secret
 

@@ -69,7 +69,7 @@ def heard(hub: Any) -> Iterator[None]:
     SystemExit, but prints it first; else it only prints it. `handle_error` of a hub is its owner's
     to set (gevent's documentation says how): one that is set already stays.
     """
-    ear = None if hub.loop.default else _ear(hub)
+    ear = _ear(hub)
     handler = vars(hub).get("handle_error")
     if handler is None:
         hub.handle_error = handler = _Handler(hub)
@@ -85,15 +85,16 @@ def heard(hub: Any) -> Iterator[None]:
             handler.leave()
 
 
-#: Seconds after which a signal is noticed in the main thread if its loop is not the default one.
+#: Seconds after which a signal is noticed in the main thread at the latest.
 _PROMPTLY: Final = 0.1
 
 
 def _ear(hub: Any) -> Any:
-    """A timer that lets handlers run where gevent does not, or None.
+    """A timer that lets handlers run where gevent would let them wait, or None.
 
-    gevent looks after signals in its default loop only. The main thread has another one if gevent
-    was imported in a thread, and in a child that was forked in a thread.
+    gevent looks after signals in its default loop only, and there just before it polls: what comes
+    between the two waits for the next event, whenever that is. The main thread has another loop if
+    gevent was imported in a thread, and in a child that was forked in a thread.
     """
     if hub.thread_ident != threading.main_thread().ident:
         return None

@@ -46,6 +46,10 @@ class AttemptCall(Call):
         task = self.task
         return task is None or task.call is not self
 
+    def _let_go(self) -> None:
+        if self.task is None:  # else it only waits, and goes on
+            super()._let_go()
+
 
 class ProxiedCall(AttemptCall):
     """A call that goes through a proxy of a pool, whatever its request says."""

@@ -117,10 +117,9 @@ class Fault:
         )
 
     def _tunnel(self) -> Exception:
-        cause = self.failure.cause
-        if type(cause) is OSError and cause.errno is None:  # the proxy said no
-            return _wrap_proxy_error(cause, "http")
-        return ProtocolError("Connection aborted.", cause)
+        # Also where it said something else than no, or nothing: urllib3 says it of a refusal only,
+        # and of a cut or malformed reply that the connection was aborted, whosever it was.
+        return _wrap_proxy_error(self.failure.cause, "http")  # type: ignore[arg-type]
 
     def _tls(self) -> Exception:
         cause = self.failure.cause
@@ -166,7 +165,7 @@ class Fault:
         cause = self.failure.cause
         if isinstance(cause, ssl.SSLError):
             return SSLError(cause)
-        if isinstance(cause, IncompleteRead) and cause.expected is None:
+        if type(cause) is IncompleteRead and cause.expected is None:
             return ProtocolError("Response ended prematurely")
         if isinstance(cause, (OSError, HTTPException)):
             return ProtocolError(f"Connection broken: {cause!r}", cause)

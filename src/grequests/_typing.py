@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from requests import PreparedRequest, Session
 
 from ._adaptive import Auto
+from ._addresses import AddressPolicy
 from ._clock import Clock
 from ._download_items import DownloadProgress
 from ._policies import Circuit, Rate, Retry, Timeout
@@ -38,6 +39,7 @@ class RequestOptions(TypedDict, total=False):
     callback: Callable[..., Any] | None
     tag: Any
     cost: float | None
+    suppress_ragged_eofs: bool
 
 
 class ClientOptions(TypedDict, total=False):
@@ -54,6 +56,7 @@ class ClientOptions(TypedDict, total=False):
     max_headers: int | None
     proxies: ProxyPool | None
     session: Session | None
+    address_policy: AddressPolicy | None
     lookahead: int | None
     unread: int | None
     clock: Clock | None

@@ -61,6 +61,35 @@ except KeyboardInterrupt:
         eventually(lambda: gate.deserted == count, "the connections to be closed")
 
 
+@pytest.mark.parametrize("call", ["map", "map of one", "imap", "run"])
+def test_ctrl_c_that_does_not_wake_the_poll(call, lane, server):
+    """As if it came between gevent's last look and the poll, or to another thread: which is sure."""
+    gate = server.hold("/held/*")
+    count = 1 if call == "map of one" else 10
+    program = (
+        PROLOGUE
+        + """
+import os, threading
+
+CALLS["run"] = lambda requests: list(grequests.run(requests))
+# (By then the server has answered, which would wake it.)
+hangs = threading.Timer(15, os._exit, [9])
+hangs.daemon = True
+hangs.start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+held = many(int(sys.argv[2]), "/held")
+try:
+    CALLS[sys.argv[1]](held)
+except KeyboardInterrupt:
+    say(right(20, "/after"))
+"""
+    )
+    with started(program, call, str(count), lane=lane, server=server) as process:
+        eventually(lambda: gate.arrived == count, "the requests")
+        process.send_signal(signal.SIGINT)
+        assert json.loads(finish(process)) == 20
+
+
 def test_a_soft_time_limit_while_everything_waits(lane, server):
     hold(server, "/held/*")
     program = (

@@ -144,6 +144,8 @@ class RawServer:
 
     def _start(self, function: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=function, args=args, daemon=True)
+        # (Tests ask whether memory grows.)
+        self._threads = [each for each in self._threads if each.is_alive()]
         self._threads.append(thread)
         thread.start()
 

@@ -131,7 +131,8 @@ def test_no_address_answers_in_time(engine: Engine, monkeypatch: pytest.MonkeyPa
 def test_a_name_that_is_unknown_or_slow(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    def resolve(_: Any, host: str) -> Any:
+    def resolve(_: Any, host: str, begun: Any) -> Any:
+        begun()
         if host == "slow.test":
             gevent.sleep(PATIENCE)
         raise unknown
@@ -143,6 +144,28 @@ def test_a_name_that_is_unknown_or_slow(engine: Engine, monkeypatch: pytest.Monk
     assert slow.failure.phase is Phase.CONNECT_TIMEOUT
     proxied = OriginKey("http", "x.test", 80, proxy=("name.test", 3128))
     assert Asked(engine.origin(proxied)).send().failure.proxy
+
+
+def test_the_clock_stands_still_while_a_lookup_waits_for_its_turn(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others' names, of which nobody answers for some, are not the fault of this one."""
+    limit = 0.3
+
+    def resolve(_: Any, host: str, begun: Any) -> Any:
+        gevent.sleep(2 * limit)
+        begun()
+        return [Address(V4, ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(type(engine.resolver), "resolve", resolve)
+    with RawServer(Peer.serve) as server:
+        origin = origin_of(server, host="name.test")
+        assert Asked(origin, "/x", connect_timeout=limit).send().body == b"/x"
+        port = server.port
+    with black_hole("127.0.0.1", port):
+        origin = engine.origin(OriginKey("http", "name.test", port))
+        asked = Asked(origin, connect_timeout=limit).send()
+        assert asked.failure.phase is Phase.CONNECT_TIMEOUT
 
 
 def test_losers_of_the_race_are_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +271,10 @@ def test_connect_is_asked_for_as_the_standard_library_does(ca_file: str, host: s
         (b"", "closed connection without response"),
         (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000, "when reading header line"),
         (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 2000, "headers"),
+        (b"HTTP/1.1 200 OK", "Tunnel connection failed: the reply was cut"),
+        (b"HTTP/1.1 200 OK\r\nA: b", "Tunnel connection failed: the reply was cut"),
+        (b"HTTP/1.1 200 OK\r\n\r\nmore", "Tunnel connection failed: the reply has a tail"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + answer(), "the reply has a tail"),
     ],
 )
 def test_a_tunnel_that_fails(engine: Engine, ca_file: str, reply: bytes, words: str) -> None:
@@ -258,10 +285,8 @@ def test_a_tunnel_that_fails(engine: Engine, ca_file: str, reply: bytes, words: 
     assert words in str(failure.cause)
 
 
-@pytest.mark.parametrize("more", [b"", b"\r\n", b"\r\nmore", b"\r\n" + answer()])
-def test_a_tunnel_that_ends_or_speaks_first(engine: Engine, ca_file: str, more: bytes) -> None:
-    """As to http.client, a reply may end with the stream, and what follows it is lost."""
-    with RawServer(Proxy(b"HTTP/1.1 200 OK\r\n" + more)) as server:
+def test_a_tunnel_that_ends_as_it_opens(engine: Engine, ca_file: str) -> None:
+    with RawServer(Proxy(b"HTTP/1.1 200 OK\r\n\r\n")) as server:
         failure = Asked(tunnel(server, ca_file)).send().failure
     assert failure.phase is Phase.TLS
 

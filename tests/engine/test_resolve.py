@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from grequests._engine._resolve import (
     MAX_NAMES,
+    PATIENCE,
     TTL,
     Address,
     Resolver,
@@ -32,12 +33,14 @@ class Names:
         self.answer: Any = [(V4, 1, 6, "", ("192.0.2.1", 0))]
         self.go = Event()
         self.go.set()
-        self.resolver = Resolver(self.lookup, lambda: self.now)
+        self.turn = Event()
+        self.turn.set()
+        self.resolver = Resolver(self.lookup, lambda: self.now, self.turn.wait)
 
     def lookup(self, host: str, port: int, family: int, kind: int) -> Any:
         assert (port, kind) == (0, socket.SOCK_STREAM)
         self.asked.append(host)
-        self.go.wait()
+        self.go.wait()  # (the one that there is when it begins)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -114,6 +117,80 @@ def _error_of(resolver: Resolver, host: str) -> Any:
     with pytest.raises(socket.gaierror) as caught:
         resolver.resolve(host)
     return caught.value
+
+
+def test_who_asks_hears_when_the_lookup_has_begun() -> None:
+    names = Names()
+    names.turn.clear()
+    begun: list[str] = []
+    waiting = [gevent.spawn(names.resolver.resolve, "a", lambda: begun.append("")) for _ in "12"]
+    gevent.sleep(0)
+    gevent.sleep(0)
+    assert (begun, names.asked) == ([], [])
+    names.turn.set()
+    gevent.joinall(waiting)
+    assert len(begun) == 2
+    # What is known, or needs no lookup, begins nothing.
+    for host in ("a", "127.0.0.1"):
+        names.resolver.resolve(host, lambda: begun.append(""))
+    assert len(begun) == 2
+
+
+def test_a_lookup_that_nobody_waits_for_leaves_the_queue() -> None:
+    names = Names()
+    names.turn.clear()
+    first, second = (gevent.spawn(names.resolver.resolve, "a") for _ in range(2))
+    gevent.sleep(0)
+    first.kill()
+    assert len(names.resolver._running) == 1
+    second.kill()
+    assert not names.resolver._running
+    names.turn.set()
+    gevent.sleep(0)
+    gevent.sleep(0)
+    assert names.asked == []
+    assert names.resolver.resolve("a")
+
+
+def test_a_lookup_that_nobody_waits_for_goes_on_once_it_has_begun() -> None:
+    names = Names()
+    names.go.clear()
+    first = gevent.spawn(names.resolver.resolve, "a")
+    gevent.sleep(0)
+    gevent.sleep(0)
+    first.kill()
+    second = gevent.spawn(names.resolver.resolve, "a")
+    gevent.sleep(0)
+    names.go.set()
+    assert second.get(timeout=5)
+    assert names.asked == ["a"]
+
+
+def test_a_lookup_that_hangs_is_no_trap() -> None:
+    """The name is asked for once more, but no thread is taken for each who asks."""
+    names = Names()
+    go, names.go = names.go, Event()
+    waiting = [gevent.spawn(names.resolver.resolve, "a")]
+    gevent.sleep(0)
+    gevent.sleep(0)
+    hanging, names.go = names.go, Event()
+    for names.now in (PATIENCE, PATIENCE + 1, PATIENCE + 2, 3 * PATIENCE, 9 * PATIENCE):
+        waiting.append(gevent.spawn(names.resolver.resolve, "a"))
+        gevent.sleep(0)
+        gevent.sleep(0)
+    assert names.asked == ["a", "a"]
+    names.go.set()
+    gevent.joinall(waiting[2:])
+    assert all(each.value for each in waiting[2:])
+    assert not any(each.ready() for each in waiting[:2])
+    # It fails at last, which is nobody's business but theirs who wait for it.
+    names.answer = socket.gaierror(socket.EAI_AGAIN, "late")
+    hanging.set()
+    gevent.joinall(waiting[:2])
+    assert {each.exception for each in waiting[:2]} == {names.answer}
+    names.go = go
+    assert names.resolver.resolve("a")
+    assert not names.resolver._running
 
 
 def test_a_name_can_be_forgotten() -> None:

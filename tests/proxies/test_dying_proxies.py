@@ -1,6 +1,8 @@
 """Proxies that refuse, lie, or die: before, within CONNECT, in the handshake, in the response.
 
-Three ways, the same exception with the same words.
+Three ways, the same exception with the same words, but for answers to CONNECT that are none: the fast
+lane always says that it was the proxy. Requests says so of a refusal only; else it is a connection
+that was aborted, or, where it takes a cut head for a whole one, an error in TLS.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from typing import Any
 import pytest
 import requests
 import trustme
-from recording import Recorder, sealed_environment
-from ways import Ways
+from recording import Recorder, assert_same, sealed_environment
+from ways import Ways, general_only, ours, plainly
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -104,12 +106,15 @@ FAULTS = {
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n\r\n",
     "a status of two digits": b"HTTP/1.1 20 OK\r\n\r\n",
 }
-#: Consent, and then the end: it is in the handshake that it shows.
-CONSENTS = {
+#: Consent of a kind, to Requests: without an end, or with what does not belong there.
+DOUBTFUL = {
     "a status line": b"HTTP/1.1 200 OK\r\n",
     "half a head": b"HTTP/1.1 200 OK\r\nX: y\r\n",
-    "a head": head(b"200 OK"),
     "a body": head(b"200 OK", b"Content-Length: 9") + b"half",
+}
+#: Consent, and then the end: it is in the handshake that it shows.
+CONSENTS = {
+    "a head": head(b"200 OK"),
     "HTTP/1.0": b"HTTP/1.0 200 Connection established\r\n\r\n",
     "many lines": head(b"200 OK", *[b"X: y"] * 90),
 }
@@ -122,6 +127,19 @@ def through(bundle: str, scheme: str, proxy: Proxy) -> Any:
         "timeout": 20,
     }
     return lambda: (None, "GET", f"{scheme}://example.test/x", kwargs)
+
+
+def blamed(proxy: Proxy, make: Any) -> dict[str, Any]:
+    """What Requests and the general lane say; the fast lane says that it was the proxy."""
+    ways = Ways(proxy.taken)
+    theirs = ways.outcome(plainly(make))
+    with general_only():
+        assert_same(ways.outcome(ours(make, "general")), theirs)
+    fast = ways.outcome(ours(make, "fast"))
+    assert fast["error"]["type"] is requests.exceptions.ProxyError
+    assert "ProxyError('Unable to connect to proxy', " in fast["error"]["text"]
+    assert fast["taken"] == theirs["taken"]
+    return theirs
 
 
 @pytest.mark.parametrize("end", ["close", "hold"])
@@ -150,8 +168,15 @@ def test_a_refusal_of_a_tunnel_is_a_proxy_error(bundle, answer, end):
 @pytest.mark.parametrize("answer", FAULTS)
 def test_an_answer_to_connect_that_is_none(bundle, answer, end):
     with Proxy(FAULTS[answer], end) as proxy:
-        found = Ways(proxy.taken).same(through(bundle, "https", proxy))
-    assert found["error"]["type"] is requests.exceptions.ConnectionError
+        theirs = blamed(proxy, through(bundle, "https", proxy))
+    assert theirs["error"]["type"] is requests.exceptions.ConnectionError
+
+
+@pytest.mark.parametrize("answer", DOUBTFUL)
+def test_a_consent_that_is_not_whole_or_not_alone(bundle, answer):
+    with Proxy(DOUBTFUL[answer], "hear") as proxy:
+        theirs = blamed(proxy, through(bundle, "https", proxy))
+    assert theirs["error"]["type"] is requests.exceptions.SSLError
 
 
 @pytest.mark.parametrize("answer", CONSENTS)

@@ -16,11 +16,13 @@ import sys
 import time
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, LineTooLong, _read_headers  # type: ignore[attr-defined]
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import gevent
 from gevent import Timeout
 from gevent.queue import Empty, SimpleQueue
+
+from grequests._exceptions import AddressDeniedError
 
 from ._failure import Failure, Phase
 from ._tls import TLSSession
@@ -75,7 +77,8 @@ class Connector:
         hub: the gevent hub of this thread.
         resolver: names to addresses.
         origin: where to connect.
-        timeout: seconds for each of (name and TCP) and (tunnel and TLS), or None.
+        timeout: seconds for each of (name and TCP) and (tunnel and TLS), or None. While a lookup
+            waits for its turn, no clock runs.
     """
 
     __slots__ = (
@@ -158,12 +161,15 @@ class Connector:
     def _dial(self, host: str, port: int) -> _socket.socket:
         proxied = self._origin.proxied
         try:
-            addresses = self._resolve(host)
+            if proxied and self._origin.key.policy is not None:
+                self._check_target(self._origin.host)
+            addresses = self._permitted(host)
             self._enter(_TCP)
             if len(addresses) == 1:
                 return self._attempt(addresses[0], port)
             return self._race(addresses, port)
         except _Expired as error:
+            self._resolver.forget(host)
             raise Failure(Phase.CONNECT_TIMEOUT, error, proxy=proxied) from None
         except _socket.gaierror as error:
             raise Failure(Phase.RESOLVE, error, proxy=proxied) from None
@@ -171,11 +177,45 @@ class Connector:
             self._resolver.forget(host)
             raise Failure(Phase.CONNECT, error, proxy=proxied) from None
 
+    def _check_target(self, host: str) -> None:
+        """Refuse what the proxy may not connect to on our behalf."""
+        try:
+            addresses = self._resolve(host)
+        except _socket.gaierror:
+            addresses = []
+        policy = self._origin.key.policy
+        assert policy is not None
+        try:
+            policy.check_all(host, [each.sockaddr[0] for each in addresses])
+        except AddressDeniedError as error:
+            raise Failure(Phase.CONNECT, error) from None
+
+    def _permitted(self, host: str) -> list[Address]:
+        """The addresses of a host that may be connected to."""
+        addresses = self._resolve(host)
+        policy = self._origin.key.policy
+        if policy is None:
+            return addresses
+        try:
+            policy.check_some(host, [each.sockaddr[0] for each in addresses])
+        except AddressDeniedError as error:
+            raise Failure(Phase.CONNECT, error) from None
+        return [each for each in addresses if policy.permits(each.sockaddr[0])]
+
     def _resolve(self, host: str) -> list[Address]:
         if self._timeout is None:
             return self._resolver.resolve(host)
-        with Timeout(self._timeout, _Expired):
-            return self._resolver.resolve(host)
+        limit = Timeout(self._timeout, _Expired)
+
+        def begun() -> None:
+            # What came before was waiting for others' lookups, and is not the name's fault.
+            self._start_clock()
+            limit.start()
+
+        try:
+            return self._resolver.resolve(host, begun)
+        finally:
+            limit.close()
 
     def _attempt(self, address: Address, port: int) -> _socket.socket:
         sock = _socket.socket(address.family, _socket.SOCK_STREAM)
@@ -203,7 +243,7 @@ class Connector:
         def attempt(address: Address) -> None:
             try:
                 sock = self._attempt(address, port)
-            except (OSError, _Expired) as error:
+            except Exception as error:  # noqa: BLE001 - it is this address's outcome
                 outcomes.put(error)
                 return
             if over:
@@ -250,7 +290,9 @@ class Connector:
     def _read_reply(self) -> None:
         """Read the answer to CONNECT as `http.client` does, by its own code where it has some.
 
-        What comes behind it in the same packet is dropped, as there: a server of TLS speaks second.
+        It has to be whole, and nothing may come with it: a server of TLS speaks second, so that
+        what is there is the proxy's, or an attacker's. (`http.client` drops it, and takes the
+        end of the stream for the end of the head.)
         """
         lines = _Lines(self._receive)
         _, code, reason = HTTPResponse(lines, method="GET")._read_status()  # type: ignore[arg-type, attr-defined]
@@ -260,6 +302,10 @@ class Connector:
             _check_tunnel(code, reason)
             lines.skip_headers()
         _check_tunnel(code, reason)
+        if lines.ended:
+            _refuse_tunnel("the reply was cut")
+        if lines.rest:
+            _refuse_tunnel("the reply has a tail")
 
     # TLS
 
@@ -323,11 +369,17 @@ class Connector:
 
 
 class _Lines:
-    """What a socket says, line by line, for `http.client`."""
+    """What a socket says, line by line, for `http.client`.
+
+    Attributes:
+        rest: what has been received and is not read.
+        ended: whether a line was wanted when there was nothing more.
+    """
 
     def __init__(self, receive: Callable[[], bytes]) -> None:
         self._receive = receive
-        self._buffer = b""
+        self.rest = b""
+        self.ended = False
 
     def makefile(self, _mode: str) -> _Lines:
         """Be the file of a socket as well."""
@@ -335,13 +387,14 @@ class _Lines:
 
     def readline(self, limit: int) -> bytes:
         """The next line with its end, or as much of it as there is up to the limit."""
-        while b"\n" not in self._buffer and len(self._buffer) < limit:
+        while b"\n" not in self.rest and len(self.rest) < limit:
             piece = self._receive()
             if not piece:
+                self.ended = True
                 break
-            self._buffer += piece
-        end = min(self._buffer.find(b"\n") + 1 or limit, limit)
-        line, self._buffer = self._buffer[:end], self._buffer[end:]
+            self.rest += piece
+        end = min(self.rest.find(b"\n") + 1 or limit, limit)
+        line, self.rest = self.rest[:end], self.rest[end:]
         return line
 
     def skip_headers(self) -> None:
@@ -365,8 +418,12 @@ class _Lines:
 
 def _check_tunnel(code: int, reason: str) -> None:
     if code != HTTPStatus.OK:
-        msg = f"Tunnel connection failed: {code} {reason.strip()}"
-        raise OSError(msg)
+        _refuse_tunnel(f"{code} {reason.strip()}")
+
+
+def _refuse_tunnel(why: str) -> NoReturn:
+    msg = f"Tunnel connection failed: {why}"
+    raise OSError(msg)
 
 
 def connect_request(origin: Origin) -> bytes:

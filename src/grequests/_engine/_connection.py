@@ -21,9 +21,10 @@ from ._allocator import allocator
 from ._deadlines import NEVER
 from ._failure import Failure, Phase
 from ._limits import excess
+from ._mend import UnsolicitedResponse
 from ._protocol import ResponseReader
 from ._stream import BodyStream, HeadIsThere, StreamReader
-from ._upload import Upload
+from ._upload import CLOSED, Upload
 from ._watchers import close_watcher
 
 if TYPE_CHECKING:
@@ -44,20 +45,7 @@ CHUNK: Final = 65536
 LARGE_CHUNK: Final = 131072
 
 
-class _LastReader(ResponseReader):
-    """The reader of a connection that serves one request only."""
-
-    __slots__ = ()
-
-    @property
-    def reusable(self) -> bool:
-        """Never."""
-        return False
-
-    @reusable.setter
-    def reusable(self, value: bool) -> None:
-        pass
-
+_NO_RESPONSE: Final = "Remote end closed connection without response"
 
 _make_poll = get_original("select", "poll")
 
@@ -116,59 +104,66 @@ class Connection:
 
     def is_silent(self) -> bool:
         """Whether the idle connection has nothing to say: no byte, no end."""
-        return not self._poll(0)
+        try:
+            return not self._poll(0)
+        except (OSError, MemoryError):
+            return False  # nobody knows
 
     def begin(self, exchange: Exchange, early: bytes) -> None:
-        """Send the first request.
+        """Send the first request, unless the server has spoken before it was asked.
 
-        A server that speaks before it was asked (to say that it is overloaded, say) is heard as
-        the answer to this request, as Requests does. Its answer to the request itself may come at
-        any time after: such a connection is not used again.
+        What it has said is no answer to this request: nobody knows to whom it belongs (RFC 9112
+        section 9.2). Requests takes it for the answer.
 
         Args:
             exchange: the request.
             early: what was already read from the connection.
         """
-        early += self._overhear()
-        if early or not self.is_silent():
-            self.reader = _LastReader()
+        try:
+            early += self._overhear()
+            if early:
+                raise UnsolicitedResponse(early)  # noqa: TRY301
+        except BlockingIOError:
+            pass  # nothing after all
+        except (OSError, MemoryError, UnsolicitedResponse) as error:
+            self.exchange = exchange
+            self._fail(Failure(Phase.HEAD, error))
+            return
         self.start(exchange)
-        if early and self.exchange is exchange:
-            self._hear(early)
 
     def start(self, exchange: Exchange) -> None:
         """Send a request on this idle connection."""
         self.exchange = exchange
         exchange.connection = self
-        if exchange.streamed:
-            last = isinstance(self.reader, _LastReader)
-            self.reader = StreamReader(exchange.is_streamable, last=last)
-        self.reader.expect(exchange.method)
-        self._watcher.ref = True
-        timeout = exchange.read_timeout
-        if timeout is None:
-            self.deadline = NEVER
-        else:
-            self.deadline = deadline = monotonic() + timeout
-            if self.slot > deadline:  # else it is watched already, and will be found to live on
-                self.origin.engine.deadlines.watch(self, deadline)
-        wire = exchange.wire
         try:
-            if self._encrypt is not None:
-                wire = self._encrypt(wire)
-            count = self._send(wire)
-        except BlockingIOError:
-            count = 0
+            if exchange.streamed:
+                self.reader = StreamReader(exchange.is_streamable)
+            self.reader.expect(exchange.method)
+            self._watcher.ref = True
+            timeout = exchange.read_timeout
+            if timeout is None:
+                self.deadline = NEVER
+            else:
+                self.deadline = deadline = monotonic() + timeout
+                if self.slot > deadline:  # else it is watched already, and will be found to live on
+                    self.origin.engine.deadlines.watch(self, deadline)
+            wire = exchange.wire
+            try:
+                if self._encrypt is not None:
+                    wire = self._encrypt(wire)
+                count = self._send(wire)
+            except BlockingIOError:
+                count = 0
+            if count < len(wire) or exchange.payload is not None:
+                unsent = memoryview(wire)[count:]
+                self._upload = Upload(self, exchange.payload, unsent, exchange.connect_timeout)
+                self._upload.start()
         except ssl.SSLError:
             self.end()
-            return
-        except OSError:
+        except BaseException as error:  # noqa: BLE001 - it is this exchange's outcome
             # The server may have answered before it closed: the read will tell.
-            return
-        if count < len(wire) or exchange.payload is not None:
-            unsent = memoryview(wire)[count:]
-            self._upload = Upload(self, exchange.payload, unsent, exchange.connect_timeout)
-            self._upload.start()
+            if not (isinstance(error, OSError) and error.errno in CLOSED):
+                self._on_error(error)
 
     def abort(self) -> None:
         """Close, and forget the exchange without telling it."""
@@ -238,6 +233,12 @@ class Connection:
 
     def on_sent(self) -> None:
         """Nothing more will be sent: now it is the server's turn."""
+        try:
+            self._on_sent()
+        except BaseException as error:  # noqa: BLE001 - it is this exchange's outcome
+            self._on_error(error)
+
+    def _on_sent(self) -> None:
         upload, self._upload = self._upload, None
         exchange = self.exchange
         assert upload is not None
@@ -289,20 +290,17 @@ class Connection:
     # Receiving
 
     def _overhear(self) -> bytes:
-        """What `is_silent` would take from the socket."""
-        return b""
+        """What the server has said without being asked.
 
-    def _hear(self, data: bytes) -> None:
-        """Take bytes of the response that came without being waited for."""
-        exchange = self.exchange
-        assert exchange is not None
-        try:
-            if self.reader.feed(data):
-                self._finish(exchange, self.reader)
-            else:
-                self._go_on(exchange)
-        except BaseException as error:  # noqa: BLE001 - it is this exchange's outcome
-            self._on_error(error)
+        Raises:
+            OSError: it has ended the connection.
+        """
+        if not self._poll(0):
+            return b""
+        data = self._receive(SMALL_CHUNK)
+        if not data:
+            raise RemoteDisconnected(_NO_RESPONSE)
+        return data
 
     def _on_readable(self) -> None:
         try:
@@ -381,7 +379,7 @@ class Connection:
         if exchange is None:
             self.origin.on_idle_closed(self)
         elif not self.reader.started:
-            self._broken(RemoteDisconnected("Remote end closed connection without response"))
+            self._broken(RemoteDisconnected(_NO_RESPONSE))
         else:
             self.reader.end()
             self._finish(exchange, self.reader)
@@ -441,7 +439,8 @@ class Connection:
             reader.spend()
         if not reader.complete:
             self._detach()
-            stream.attach(self, reader, exchange.read_timeout)
+            lenient = exchange.suppress_ragged_eofs
+            stream.attach(self, reader, exchange.read_timeout, lenient=lenient)
         elif reader.is_last:
             self.close()
         else:
@@ -462,6 +461,11 @@ class Connection:
         """What can be asked about the connection: its socket, and TLS if there is any."""
         return (self._sock,)
 
+    @property
+    def is_ragged(self) -> bool:
+        """Whether the end of the stream may be somebody else's doing than the server's."""
+        return False
+
     def pull(self, size: int) -> bytes:
         """What has arrived on a detached connection; nothing at its end.
 
@@ -481,8 +485,11 @@ class Connection:
             self._sock.close()
             self.origin.engine.forget_detached(self)
         elif reusable:
-            self._listen()
-            self.origin.on_attached(self)
+            try:
+                self._listen()
+                self.origin.on_attached(self)
+            except (OSError, MemoryError):
+                self.close()
         else:
             self.close()
 

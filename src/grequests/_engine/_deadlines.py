@@ -128,8 +128,8 @@ class Deadlines:
         things.add(thing)
 
     def _arm(self, at: float, now: float) -> None:
+        timer = self._make_timer(max(at - now, 0.0))
+        timer.start(self.sweep)
         if self._timer is not None:
-            self._timer.close()
-        self._timer = self._make_timer(max(at - now, 0.0))
-        self._timer_at = at
-        self._timer.start(self.sweep)
+            self._timer.close()  # not before: without any, nothing would ever be swept again
+        self._timer, self._timer_at = timer, at

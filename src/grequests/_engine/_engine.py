@@ -19,6 +19,8 @@ from weakref import WeakValueDictionary
 import gevent
 from gevent.monkey import get_original
 
+from grequests._threads import await_lookup, getaddrinfo
+
 from ._budget import BUDGET, Budget
 from ._deadlines import Deadlines
 from ._failure import Failure, Phase
@@ -75,7 +77,7 @@ class Engine:
         self.budget = budget
         self.pid = os.getpid()
         self.deadlines = Deadlines(lambda delay: hub.loop.timer(delay, ref=False), time.monotonic)
-        self.resolver = Resolver(hub.resolver.getaddrinfo)
+        self.resolver = Resolver(getaddrinfo, turn=await_lookup)
         self.origins: dict[OriginKey, Origin] = {}
         # An origin that has been retired may still be in somebody's hands and come back: there
         # must never be two for one key, or one of them would be out of reach.
@@ -160,10 +162,10 @@ class Engine:
 
     def take_descriptor(self) -> bool:
         """Reserve one, if need be by closing idle connections elsewhere."""
-        if self.budget.take():
-            return True
-        self._evict_idle()
-        return self.budget.take()
+        while not self.budget.take():
+            if not self._evict_idle():
+                return False
+        return True
 
     def give_descriptor(self) -> None:
         self.budget.give()
@@ -236,14 +238,19 @@ class Engine:
             close_watcher(self._retry)
             self._retry = None
 
-    def _evict_idle(self) -> None:
-        """Close an eighth of the idle connections, at least one: constant work on average."""
+    def _evict_idle(self) -> bool:
+        """Close an eighth of the idle connections, at least one: constant work on average.
+
+        Returns:
+            Whether there was any.
+        """
         idle = [origin for origin in self.origins.values() if origin.idle]
         quota = 1 + sum(len(origin.idle) for origin in idle) // 8
         for origin in idle:
             while origin.idle and quota:
                 quota -= 1
                 origin.idle.pop(0).close()
+        return bool(idle)
 
     def forked(self) -> None:
         """In a child: drop the parent's connections. No byte is sent on them.

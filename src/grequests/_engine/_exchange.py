@@ -40,6 +40,7 @@ class Exchange:
             last read, is handed over as it is: whoever gets it looks at its size.
         max_head: the same for status line and headers.
         wants_times: whether `times` is to be set.
+        suppress_ragged_eofs: whether a body without a length may end without TLS's close_notify.
         times: how long its connection took to be made; None if it got one that was there.
     """
 
@@ -61,6 +62,7 @@ class Exchange:
     max_body: int | None = None
     max_head: int | None = None
     wants_times: bool = False
+    suppress_ragged_eofs: bool = False
     times: ConnectTimes | None = None
 
     origin: Origin

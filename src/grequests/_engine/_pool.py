@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import _socket
     import ssl
 
+    from grequests._addresses import AddressPolicy
+
     from ._engine import Engine
     from ._exchange import Exchange
     from ._tls import TLSIdentity
@@ -63,6 +65,7 @@ class OriginKey(NamedTuple):
         tls: what the handshake trusts and shows; None for http.
         proxy: host and port of an http proxy, or None.
         proxy_auth: the value of Proxy-Authorization for that proxy, or None.
+        policy: says which addresses may be connected to (`permits`); None for any.
     """
 
     scheme: str
@@ -71,6 +74,7 @@ class OriginKey(NamedTuple):
     tls: TLSIdentity | None = None
     proxy: tuple[str, int] | None = None
     proxy_auth: str | None = None
+    policy: AddressPolicy | None = None
 
 
 class Origin:
@@ -80,6 +84,7 @@ class Origin:
         "__weakref__",
         "connecting",
         "connections",
+        "dials_anew",
         "engine",
         "host",
         "idle",
@@ -103,6 +108,8 @@ class Origin:
         self.tls = key.tls
         self.proxied = key.proxy is not None
         self.tunnel = self.proxied and key.scheme == "https"
+        #: Whether each request is one more question to the policy: a proxy resolves names anew.
+        self.dials_anew = self.proxied and key.policy is not None
         self.peer_host, self.peer_port = key.proxy or (key.host, key.port)
         self.proxy_auth = key.proxy_auth
         self.ticket: ssl.SSLSession | None = None
@@ -133,6 +140,8 @@ class Origin:
                 return
             connection.close()
         self.waiting[exchange] = None
+        if exchange in self.connecting:
+            return  # one is still being made since the exchange was here last
         if self.engine.starved:
             # Others have waited longer for a descriptor.
             self.engine.starve(self, exchange)
@@ -152,11 +161,14 @@ class Origin:
         """Have a connection made for a waiting exchange, as soon as there is a descriptor."""
         if exchange in self.connecting:
             return  # one is still being made since the exchange was here last
-        if self.engine.take_descriptor():
-            self.engine.origins[self.key] = self
-            self.connecting[exchange] = gevent.spawn(self._connect, exchange)
-        else:
+        if not self.engine.take_descriptor():
             self.engine.starve(self, exchange)
+            return
+        self.engine.origins[self.key] = self
+        try:
+            self.connecting[exchange] = gevent.spawn(self._connect, exchange)
+        except MemoryError as error:
+            self._on_connect_failed(exchange, None, error)
 
     def withdraw(self, exchange: Exchange) -> None:
         """Forget a waiting exchange and whatever is under way for it."""
@@ -183,13 +195,20 @@ class Origin:
             connection: it.
             now: seconds of the monotonic clock.
         """
+        if self.dials_anew:
+            connection.close()
+            return
         if self.waiting:
             self._serve(connection)
             return
         deadline = now + IDLE_SECONDS
         connection.deadline = deadline
         if connection.slot > deadline:
-            self.engine.deadlines.watch(connection, deadline)
+            try:
+                self.engine.deadlines.watch(connection, deadline)
+            except MemoryError:
+                connection.close()  # nobody would end it
+                return
         self.idle.append(connection)
         if self.engine.starved:
             self.engine.relieve()
@@ -279,7 +298,9 @@ class Origin:
         connector = Connector(self.engine.hub, self.engine.resolver, self, exchange.connect_timeout)
         try:
             connector.connect()
+            connection = self._connection_of(connector)
         except BaseException as error:
+            connector.close()
             self._leave(exchange)
             is_told = self._on_connect_failed(exchange, connector, error)
             if isinstance(error, gevent.GreenletExit):
@@ -290,25 +311,26 @@ class Origin:
         if not self._leave(exchange):
             # Stopped as it came to its end: this greenlet dies the next time that it waits, which
             # is not to be while it looks after somebody else.
-            connector.close()
-            self.engine.give_descriptor()
-            self._retire()
+            connection.close()
             return
         try:
-            self._on_connected(exchange, connector)
+            self._on_connected(exchange, connection, connector)
         except BaseException as error:
             if not struck(error):
                 raise
             raise_in_main(error)
 
-    def _on_connected(self, exchange: Exchange, connector: Connector) -> None:
+    def _connection_of(self, connector: Connector) -> Connection:
         sock: _socket.socket = connector.sock  # type: ignore[assignment]
         tls = connector.tls
         if tls is None:
-            connection = Connection(self, sock)
-        else:
-            kind = TLSConnection if self.tls and self.tls.verify else UnverifiedConnection
-            connection = kind(self, sock, tls)
+            return Connection(self, sock)
+        kind = TLSConnection if self.tls and self.tls.verify else UnverifiedConnection
+        return kind(self, sock, tls)
+
+    def _on_connected(
+        self, exchange: Exchange, connection: Connection, connector: Connector
+    ) -> None:
         self.connections.add(connection)
         self.engine.opened += 1
         if exchange in self.waiting:
@@ -322,9 +344,15 @@ class Origin:
             self.on_idle(connection, monotonic())
 
     def _on_connect_failed(
-        self, exchange: Exchange, connector: Connector, error: BaseException
+        self, exchange: Exchange, connector: Connector | None, error: BaseException
     ) -> bool:
-        """Tell the exchange, if it still waits for this; whether it was told."""
+        """Tell the exchange, if it still waits for this; whether it was told.
+
+        Args:
+            exchange: that was to be sent.
+            connector: that has failed, if there was any.
+            error: why.
+        """
         is_told = False
         self.engine.give_descriptor()
         if exchange in self.waiting and exchange not in self.connecting:
@@ -335,7 +363,7 @@ class Origin:
                 self.engine.starve(self, exchange)
                 return False
             del self.waiting[exchange]
-            if exchange.wants_times:
+            if exchange.wants_times and connector is not None:
                 exchange.times = connector.times  # type: ignore[misc]  # who wants it has it
             failure = error if isinstance(error, Failure) else Failure(Phase.CONNECT, error)
             exchange.on_failure(failure)

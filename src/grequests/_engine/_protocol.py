@@ -10,10 +10,13 @@ on top of it stand the rules llhttp leaves to its user:
 * Interim responses (1xx except 101) are dropped before llhttp sees them, a bounded number of them:
   it takes some of them to have a body.
 * llhttp never ends a message at the end of the stream: whether that end was legal is decided here
-  (RFC 9112 section 8).
+  (RFC 9112 section 8). In a head it never is.
+* The only transfer coding is chunked, once (RFC 9112 section 6.1): we ask for no other.
 * Headers are bounded in size and number, and nothing is allocated because a header promised it.
-* Heads that llhttp refuses and RFC 9112 lets a client mend are mended (`_mend`), as `http.client`
-  does; control characters in a header's value stay there. Such a connection is not used again.
+  What stands around chunks is bounded as well: sizes, extensions, trailers.
+* Heads that llhttp refuses and RFC 9112 lets a client mend are mended (`_mend`): folds, bare LF.
+  Control characters in a header's value stay there, but for NUL and a bare CR, which are refused
+  (RFC 9110 section 5.5). Such a connection is not used again.
 """
 
 from __future__ import annotations
@@ -34,7 +37,6 @@ from grequests._signals import struck
 
 from ._mend import (
     MalformedResponse,
-    ended_head,
     framed_head,
     is_status_line,
     refused_status,
@@ -50,6 +52,13 @@ MAX_HEADERS: Final = 100
 #: Interim responses before a final one. RFC 9110 sets no limit, curl has none, a server could
 #: send them for ever.
 MAX_INTERIM: Final = 32
+#: Bytes around chunks, beyond what small chunks need: extensions and trailers. `http.client` takes
+#: any number of trailers.
+MAX_CHUNK_FRAMING: Final = 65536
+#: Digits of a length, zeros in front included: `int` refuses thousands of them.
+_DIGITS: Final = 100
+#: Bytes around chunks for each byte in them. A chunk of one byte has five; who pads sizes, twelve.
+_PER_BYTE: Final = 16
 #: A body with more than this still to come is taken from the socket without the parser.
 BYPASS: Final = 65536
 
@@ -70,10 +79,21 @@ _INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9][0-9](?![^ \r\n])")
 #: Where the status stands in a status line.
 _STATUS: Final = len(b"HTTP/1.1 ")
 _CONTENT_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
+_FRAMED: Final = re.compile(
+    rb"\n(?:content-length:[ \t]*0*[1-9]|transfer-encoding:)", re.IGNORECASE
+)
+_NO_CONTENT: Final = 204
+_BODILESS: Final = re.compile(rb"HTTP/1\.[01] (?:204|304)")
 _TRANSFER_CODED: Final = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
-#: Any other last coding ends with the stream (RFC 9112 section 6.3, rule 4).
-_CHUNKED: Final = re.compile(rb"\ntransfer-encoding:[^\n]*\bchunked[ \t]*(?:\r|\Z)", re.IGNORECASE)
+#: "identity", of RFC 2616, says nothing.
+_PLAIN_CODING: Final = re.compile(
+    rb"\ntransfer-encoding:[ \t]*(chunked|identity)[ \t]*(?:\r|\Z)", re.IGNORECASE
+)
 _ANY_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
+#: What a head cannot contain, whoever reads it: NUL, a bare CR, a fold of the status line.
+_DANGEROUS: Final = re.compile(rb"\0|\r(?!\n)|\A[^\n]*\n[ \t]")
+#: llhttp takes blanks behind the names that it knows, once it is lenient.
+_BLANK_IN_NAME: Final = re.compile(rb"\n[^:\r\n \t]*[ \t][^:\r\n]*:")
 
 
 class _HeadOfHead(Exception):  # noqa: N818 - a signal, not an error
@@ -128,6 +148,7 @@ class ResponseReader:
 
     __slots__ = (
         "_chunks",
+        "_coding",
         "_count",
         "_counted",
         "_counted_head",
@@ -156,6 +177,8 @@ class ResponseReader:
         self._partial: bytearray | None = None
         self._received = 0
         self.wanted = _BY_PARSER
+        #: The transfer coding, in lower case; None before anybody has asked.
+        self._coding: bytes | None = None
         self._interim = 0
         self._count = 0
         # How many pieces have been counted, of which response, and what they are together.
@@ -177,7 +200,7 @@ class ResponseReader:
     def expect(self, method: str) -> None:
         """Make ready for the response to a request of this method."""
         self.complete = False
-        self.head = None
+        self.head = self._coding = None
         self._received = 0
         if self._interim:
             self._interim = 0
@@ -187,7 +210,9 @@ class ResponseReader:
             self._parser = HttpResponseParser(_HeadSink(self))
         elif self._parser is None:
             self._is_head = self._mended = False
-            self._parser = HttpResponseParser(self)
+            self._parser = parser = HttpResponseParser(self)
+            # Some servers pad the size (RFC 9112 section 7.1.1: bad whitespace must be parsed).
+            parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
 
     def close(self) -> None:
         """Let go of the parser, whose callbacks are this object's methods."""
@@ -268,7 +293,7 @@ class ResponseReader:
                 self._settle(data)
             return True
         if self.head is not None:
-            self._try_direct()
+            self._look_at_framing()
         return False
 
     def end(self) -> None:
@@ -278,12 +303,13 @@ class ResponseReader:
             http.client.IncompleteRead: the body is shorter than its framing said.
             http.client.HTTPException: what came is no head, not even one that was cut.
         """
-        head = self.head or self._ended_head()
         if self.complete:
             self.reusable = False
             return
-        if _CHUNKED.search(head) or _CONTENT_LENGTH.search(head):
-            expected = self._expected_length()
+        if self.head is None:
+            raise self._cut_head()
+        expected = self._expected_length()
+        if expected is not None or self._transfer_coding() == b"chunked":
             body = self.take_body()
             raise IncompleteRead(body, None if expected is None else expected - len(body))
         self.status = self._status()
@@ -291,19 +317,31 @@ class ResponseReader:
         self.reusable = False
         self._parser = None
 
-    def _ended_head(self) -> bytes:
-        """The head that the end of the stream ends, as it does in `http.client`."""
-        partial, self._partial = self._partial, None
-        if partial:
-            data = bytes(partial)
-            if not data.startswith(_HTTP):
-                raise refused_status(data)
-            self._received = 0
-            self.feed(ended_head(data))
-        if self.head is None:  # all there was were interim responses
-            msg = "Remote end closed connection without response"
-            raise RemoteDisconnected(msg)
-        return self.head
+    @property
+    def ends_with_stream(self) -> bool:
+        """Whether nothing but the end of the stream says where the body of a response ended."""
+        return (
+            self.head is not None
+            and not self.complete
+            and self._expected_length() is None
+            and self._transfer_coding() != b"chunked"
+        )
+
+    def _cut_head(self) -> HTTPException:
+        """Why the end of the stream is none of the response.
+
+        `http.client` takes it for the end of the head: a response without most of it, and without
+        its body if that is not missed.
+        """
+        partial, self._partial = bytes(self._partial or b""), None
+        if not partial:  # all there was were interim responses
+            return RemoteDisconnected("Remote end closed connection without response")
+        if not partial.startswith(_HTTP):
+            return refused_status(partial)
+        if not self._is_head and _FRAMED.search(partial) and not _BODILESS.match(partial):
+            self.head = partial  # a body was promised: as Requests has it, that is what was cut
+            return IncompleteRead(b"")
+        return RemoteDisconnected("Remote end closed connection in the head of the response")
 
     # What llhttp calls.
 
@@ -332,6 +370,7 @@ class ResponseReader:
 
     def _settle(self, data: bytes) -> None:
         """The response is whole: see whether its last byte was the last byte that came."""
+        self._transfer_coding()
         if self.complete is not True:  # llhttp saw another message begin
             self.complete = True
             self.reusable = False
@@ -342,20 +381,23 @@ class ResponseReader:
         elif self.reusable and not self._ended_exactly(data):
             # llhttp skips blank lines between messages without a word.
             self.reusable = False
+        if self.status == _NO_CONTENT and _FRAMED.search(self.head or b""):
+            self.reusable = False  # a body is promised that cannot be: it may yet come
         if self._is_head or not self.reusable:
             self._parser = None
 
     def _ended_exactly(self, data: bytes) -> bool:
-        if _TRANSFER_CODED.search(self.head or b""):
+        if self._coding:
             if len(data) < 6:  # noqa: PLR2004
-                return data.endswith(b"0\r\n\r\n")
+                # (An LF has ended it: if there is but one in these bytes, that one.)
+                return data in (b"\n", b"\r\n") or data.endswith(b"0\r\n\r\n")
             return data.endswith(b"\r\n\r\n") and data[-5:-4] != b"\n"
         return self._received == len(self.head or b"") + 4 + self._body_size()
 
     def _body_size(self) -> int:
         return sum(map(len, self._chunks))
 
-    def _collect_head(self, data: bytes) -> bytes:
+    def _collect_head(self, data: bytes) -> bytes:  # noqa: C901 - a table of what may stand there
         """The head did not come in one piece, or interim responses stand before it.
 
         llhttp never sees an interim response: it believes the length that some of them promise.
@@ -369,6 +411,8 @@ class ResponseReader:
         start = max(len(partial) - 3, 0)
         partial += data
         while match := _ANY_BLANK_LINE.search(partial, start):
+            if match.start() > MAX_HEAD:
+                break
             head = bytes(partial[: match.start()])
             if not head.startswith(_HTTP) or head[_STATUS : _STATUS + 1] == b"0":
                 raise refused_status(bytes(partial))
@@ -394,14 +438,45 @@ class ResponseReader:
             # Among others, blank lines, which llhttp skips and `http.client` refuses.
             raise refused_status(bytes(partial))
         if len(partial) > MAX_HEAD:
-            msg = "header"
-            raise LineTooLong(msg)
+            msg = f"got more than {MAX_HEAD} bytes of headers"
+            raise HTTPException(msg)
         return b""
+
+    def _look_at_framing(self) -> None:
+        """More of the body is to come: see to its framing."""
+        coding = self._coding
+        if coding is None:
+            coding = self._transfer_coding()
+            if not coding:
+                self._try_direct()
+                return
+        if coding == b"chunked":
+            size = self.body_size()
+            if self._received - len(self.head or b"") > MAX_CHUNK_FRAMING + (1 + _PER_BYTE) * size:
+                msg = f"{size} bytes of a body in chunks of {self._received} bytes"
+                raise MalformedResponse(msg)
+
+    def _transfer_coding(self) -> bytes:
+        """The transfer coding, nothing if there is none.
+
+        Raises:
+            MalformedResponse: it is none that we can take off, or not the only one.
+        """
+        coding = self._coding
+        if coding is None:
+            head = self.head or b""
+            coding = b""
+            if _TRANSFER_CODED.search(head) and not self._is_head:
+                known = _PLAIN_CODING.findall(head)
+                if len(known) != 1 or len(_TRANSFER_CODED.findall(head)) != 1:
+                    msg = "Transfer-Encoding is not just chunked"
+                    raise MalformedResponse(msg)
+                coding = known[0].lower()
+            self._coding = coding
+        return coding
 
     def _try_direct(self) -> None:
         """Most of a long body is still to come: no need to have llhttp look at it."""
-        if self._received > BYPASS:  # decided at the head, once
-            return
         expected = self._expected_length()
         if expected is None or self._is_head:
             return
@@ -431,7 +506,12 @@ class ResponseReader:
         if _TRANSFER_CODED.search(head):
             return None
         match = _CONTENT_LENGTH.search(head)
-        return int(match[1]) if match else None
+        if match is None:
+            return None
+        if len(match[1]) > _DIGITS:
+            msg = f"a Content-Length of {len(match[1])} digits"
+            raise MalformedResponse(msg)
+        return int(match[1])
 
     def _status(self) -> int:
         return self._parser.get_status_code() if self._parser is not None else 0
@@ -457,6 +537,9 @@ class ResponseReader:
 
     def _on_upgrade(self) -> None:
         """101: we never ask for it. Its head is the answer; the connection is spent."""
+        if self.complete:  # it is the surplus that says so
+            self.reusable = False
+            return
         self.status = self._status()
         self.complete = True
         self.reusable = False
@@ -485,14 +568,20 @@ class ResponseReader:
         match = _ANY_BLANK_LINE.search(data)
         if self._mended or match is None or self._received != len(data):
             return False
+        if _DANGEROUS.search(data, 0, match.start()):
+            return False
+        shown = shown_head(data[: match.start()])
+        if _BLANK_IN_NAME.search(shown):
+            return False
         self._mended = True
         self.head = None
         self._received = 0
-        shown = shown_head(data[: match.start()])
         framed = framed_head(shown)
         self._parser = HttpResponseParser(_HeadSink(self) if self._is_head else _MendedSink(self))
         # Control characters in values, which http.client takes as well.
-        self._parser.set_dangerous_leniencies(lenient_headers=True)
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_spaces_after_chunk_size=True
+        )
         ResponseReader.feed(self, framed + _BLANK_LINE + data[match.end() :])
         self.reusable = False
         if self.head is not None:

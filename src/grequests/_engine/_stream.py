@@ -22,6 +22,7 @@ import gevent
 import gevent.socket
 from gevent.monkey import get_original
 
+from ._mend import RaggedEOF
 from ._protocol import ResponseReader
 
 if TYPE_CHECKING:
@@ -48,16 +49,15 @@ class StreamReader(ResponseReader):
     Args:
         is_streamable: asked once, with the status and the head; if it says no, the whole response
             is waited for, and can then be read from memory.
-        last: whether the connection is not to be used again whatever comes.
     """
 
     __slots__ = ("_is_streamable", "_last", "_passed", "_raw")
 
-    def __init__(self, is_streamable: Callable[[int, bytes], bool], *, last: bool) -> None:
+    def __init__(self, is_streamable: Callable[[int, bytes], bool]) -> None:
         super().__init__()
         #: None once it was asked: it leads to the exchange, and that to the stream and back here.
         self._is_streamable: Callable[[int, bytes], bool] | None = is_streamable
-        self._last = last
+        self._last = False
         self._passed = 0
         self._raw = bytearray()
 
@@ -126,6 +126,10 @@ class StreamReader(ResponseReader):
     def _body_size(self) -> int:
         return self._passed + super()._body_size()
 
+    def body_size(self) -> int:
+        """Bytes of the body that have passed, or are here."""
+        return self._body_size()
+
 
 class BodyStream(io.RawIOBase):
     """The bytes behind a head, as a raw, readable, blocking file.
@@ -141,6 +145,7 @@ class BodyStream(io.RawIOBase):
         self._data = memoryview(data)
         self._reader: StreamReader | None = None
         self._timeout: float | None = None
+        self._lenient = False
         #: Where the rest comes from; None once nothing more will come.
         self.connection: Connection | None = None
 
@@ -148,15 +153,24 @@ class BodyStream(io.RawIOBase):
         state = "closed" if self.closed else "open" if self.connection else "ended"
         return f"<BodyStream {state} buffered={len(self._data)}>"
 
-    def attach(self, connection: Connection, reader: StreamReader, timeout: float | None) -> None:
+    def attach(
+        self,
+        connection: Connection,
+        reader: StreamReader,
+        timeout: float | None,
+        *,
+        lenient: bool = False,
+    ) -> None:
         """Say where the rest comes from.
 
         Args:
             connection: it, detached.
             reader: what has read the head.
             timeout: seconds to wait for a byte, or None.
+            lenient: whether the end may come without TLS's close_notify.
         """
         self.connection, self._reader, self._timeout = connection, reader, timeout
+        self._lenient = lenient
 
     def put_back(self, data: bytes) -> None:
         """Have something read before everything else."""
@@ -206,6 +220,8 @@ class BodyStream(io.RawIOBase):
         assert reader is not None
         try:
             data = self._receive(connection, size)
+            if not data and connection.is_ragged and reader.ends_with_stream and not self._lenient:
+                raise RaggedEOF(b"")  # noqa: TRY301, EM101
             whole = not data or reader.follow(data)
         except BaseException:
             self.connection = None

@@ -6,10 +6,12 @@ Knows the TLS session and when OpenSSL has something to say by itself; nothing o
 from __future__ import annotations
 
 import ssl
+from http.client import RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
-from ._connection import CHUNK, Connection
+from ._connection import _NO_RESPONSE, CHUNK, Connection
 from ._failure import Failure
+from ._mend import RaggedEOF
 from ._upload import Upload
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class TLSConnection(Connection):
         super().close()
 
     def is_silent(self) -> bool:
-        if not self._poll(0):
+        if super().is_silent():
             return True
         # TLS 1.3 servers send session tickets after the handshake: records, yet no bytes of a
         # response. Let OpenSSL have them; silent is who said nothing else.
@@ -48,14 +50,17 @@ class TLSConnection(Connection):
             if not data:
                 return False
             return not self._tls.decrypt(data) and not self._tls.closed
-        except OSError:
+        except (OSError, MemoryError):
             return False
 
     def _overhear(self) -> bytes:
-        try:
-            return self._tls.decrypt(self._receive(CHUNK))
-        except OSError:
-            return b""  # nothing, or something that the next read will tell
+        if not self._poll(0):
+            return b""
+        wire = self._receive(CHUNK)
+        data = self._tls.decrypt(wire) if wire else b""
+        if not wire or self._tls.closed:
+            raise RemoteDisconnected(_NO_RESPONSE)
+        return data
 
     def _on_readable(self) -> None:
         try:
@@ -86,6 +91,22 @@ class TLSConnection(Connection):
         else:
             self._reply_in_tls()
             self._go_on(exchange)
+
+    def _on_end(self) -> None:
+        exchange = self.exchange
+        if (
+            exchange is not None
+            and self.is_ragged
+            and self.reader.ends_with_stream
+            and not exchange.suppress_ragged_eofs
+        ):
+            raise RaggedEOF(self.reader.take_body())
+        super()._on_end()
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether there was no goodbye: anybody on the way can end a TCP stream."""
+        return not self._tls.closed
 
     def sockets(self) -> tuple[Any, ...]:
         """As `Connection.sockets`."""

@@ -29,12 +29,21 @@ class UnverifiedConnection(TLSConnection):
         exchange.connection = self
         self.deadline = NEVER
         self._watcher.stop()
-        if gevent.getcurrent() is self.origin.engine.hub:
-            gevent.spawn(self._warn_and_start, exchange)
-        else:
-            self._warn_and_start(exchange)
+        try:
+            if gevent.getcurrent() is self.origin.engine.hub:
+                gevent.spawn(self._warn_and_start, exchange)
+            else:
+                self._warn_and_start(exchange)
+        except MemoryError as error:
+            self._on_error(error)
 
     def _warn_and_start(self, exchange: Exchange) -> None:
+        try:
+            self._start(exchange)
+        except Exception as error:  # noqa: BLE001 - it is this exchange's outcome
+            self._on_error(error)
+
+    def _start(self, exchange: Exchange) -> None:
         if self.closed:
             return  # it was aborted before this greenlet began
         goes_on = exchange.on_unverified()

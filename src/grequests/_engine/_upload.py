@@ -34,7 +34,7 @@ CONTINUE_SECONDS: Final = 1.0
 #: A response that says no (RFC 9112 section 9.5: stop sending).
 _FIRST_ERROR: Final = 400
 #: What `send` says when the other side has closed. It may have answered before: the read will tell.
-_CLOSED: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE, errno.ESHUTDOWN})
+CLOSED: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE, errno.ESHUTDOWN})
 _NOTHING: Final = memoryview(b"")
 
 
@@ -266,7 +266,7 @@ class Upload:
         self._cancel()
         if isinstance(error, ssl.SSLError):
             connection.end()
-        if error.errno in _CLOSED or isinstance(error, ssl.SSLError) or self.answered:
+        if error.errno in CLOSED or isinstance(error, ssl.SSLError) or self.answered:
             connection.spend()
             connection.on_sent()
         else:
@@ -351,4 +351,4 @@ def _is_refusal(head: bytes) -> bool:
     return status.isdigit() and int(status) >= _FIRST_ERROR
 
 
-__all__ = ["Body", "Upload"]
+__all__ = ["CLOSED", "Body", "Upload"]

@@ -120,6 +120,8 @@ class FakeConnection:
 
     #: How often it has served before: each exchange has one of its own.
     reuses = 0
+    #: No TLS, no end of it that is missing.
+    is_ragged = False
 
     def __init__(self, origin: FakeOrigin, exchange: Exchange) -> None:
         self.origin = origin
@@ -159,7 +161,7 @@ class FakeConnection:
             return
         self._visit.answer(timetable(answer, exchange.method))
         if exchange.streamed:
-            self._reader = StreamReader(exchange.is_streamable, last=True)
+            self._reader = StreamReader(exchange.is_streamable)
         self._reader.expect(exchange.method)
         self._wait()
 
