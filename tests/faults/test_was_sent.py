@@ -1,0 +1,129 @@
+"""Whether anything of a request may have reached a server, as its error tells."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+import requests
+from engine.raw import RawServer, answer
+from servers import Server, hang_up
+
+import grequests
+from grequests import Circuit, Client, Timeout, was_sent
+
+from .harness import Case, FaultyServer, Odd, Reset, Trial, Way, end, wait_taken
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+@pytest.fixture
+def nobody():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+def error_of(url, session, method="POST", **kwargs):
+    timeout = Timeout(connect=0.5, read=0.3, total=5)
+    request = grequests.request(method, url, session=session, **kwargs)
+    (result,) = grequests.run([request], retry=None, timeout=timeout)
+    assert result.error is not None
+    return result.error
+
+
+def test_not_to_who_refuses(session, nobody):
+    assert not was_sent(error_of(f"http://{nobody}/", session))
+
+
+def test_not_to_who_has_no_address(session):
+    assert not was_sent(error_of("http://nobody.invalid/", session))
+
+
+def test_not_to_whose_backlog_is_full(session):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        error = error_of(f"http://127.0.0.1:{listener.getsockname()[1]}/", session)
+        for each in waiting:
+            each.close()
+    assert isinstance(error, requests.ConnectTimeout)
+    assert not was_sent(error)
+
+
+def test_not_through_a_handshake_that_fails(https_server):
+    """Requests' errors do not tell; in doubt it was."""
+    error = error_of(https_server.url(), None)
+    assert isinstance(error, requests.exceptions.SSLError)
+    assert not was_sent(error)
+    with Odd() as session:
+        assert was_sent(error_of(https_server.url(), session))
+
+
+def test_not_to_who_speaks_first():
+    case = Case("early", "", (answer(b"x"),), None, before=(answer(b"early"),))
+    with FaultyServer(case, Way("fast"), None) as server:
+        one = Trial(server, "")
+        with one._late():
+            error = one.ask("/fault").error
+        assert "before it was asked" in str(error)
+        assert not was_sent(error)
+        one.close()
+
+
+def test_not_to_who_is_left_alone(nobody):
+    circuit = Circuit(failures=1, span=0)
+    with Client(retry=None, circuit=circuit, concurrency=1) as client:
+        *_, last = client.run([f"http://{nobody}/{n}" for n in range(3)], ordered=True)
+    assert isinstance(last.error, grequests.CircuitOpenError)
+    assert not was_sent(last.error)
+
+
+def test_to_who_hangs_up(session):
+    with Server().on("/a", hang_up) as server:
+        assert was_sent(error_of(server.url("/a"), session))
+
+
+def test_to_who_says_nothing(session):
+    with Server() as server:
+        server.hold("/a")
+        assert was_sent(error_of(server.url("/a"), session))
+
+
+def test_to_who_resets_in_the_body(session):
+    def script(peer):
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+        wait_taken(peer)
+        end(peer, Reset())
+
+    with RawServer(script) as server:
+        assert was_sent(error_of(server.url, session))
+
+
+@pytest.mark.parametrize("status", ["302 Found", "307 Temporary Redirect"])
+def test_to_who_redirects_to_who_refuses(session, nobody, status):
+    with Server() as server:
+        server.on("/a", lambda _: answer(b"", status, f"Location: http://{nobody}/"))
+        assert was_sent(error_of(server.url("/a"), session))
+
+
+def test_a_server_that_stops_reading(session):
+    """An upload that nobody takes ends by the first of the two timeouts, and counts as sent."""
+
+    def deaf(peer):
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.until(b"\r\n\r\n")
+        stopped.wait(10)
+
+    stopped = threading.Event()
+    with RawServer(deaf) as server:
+        error = error_of(server.url, session, data=bytes(30_000_000))
+        stopped.set()
+    assert isinstance(error, (requests.ConnectionError, requests.Timeout))
+    assert was_sent(error)
