@@ -4,13 +4,14 @@
 PYTHON ?= python3
 ARGS ?=
 COUNT ?= 10000
+MINUTES ?= 60
 
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-requests test-requests-short test-ecosystem lint format build bench bench-bulk bench-quick clean mitmproxy
+.PHONY: help env demo test test-requests test-requests-short test-ecosystem lint format build bench bench-bulk bench-quick soak soak-short clean mitmproxy fuzz fuzz-short torture audit
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +47,29 @@ mitmproxy: .suites/mitmproxy/.ready ## mitmproxy, which some tests use, in an en
 	.suites/mitmproxy/bin/python -m pip install -qq mitmproxy
 	@touch $@
 
+fuzz: .suites/fuzz/.ready ## the fuzz targets of tests/fuzz, an hour in all (MINUTES=10, ARGS="protocol")
+	PYTHONPATH=tests .suites/fuzz/bin/python -m fuzz run --minutes $(MINUTES) $(ARGS)
+
+fuzz-short: .suites/fuzz/.ready ## a minute of that, as CI runs it
+	PYTHONPATH=tests .suites/fuzz/bin/python -m fuzz run --minutes 1 $(ARGS)
+
+.suites/fuzz/.ready:
+	$(PYTHON) -m venv .suites/fuzz
+	.suites/fuzz/bin/python -m pip install -qq --editable . atheris h11
+	@touch $@
+
+torture: $(READY) ## each call of the library's failing in each way, half an hour; prints a table
+	GREQUESTS_TORTURE=full $(BIN)/python -m pytest -q tests/torture $(ARGS)
+
+audit: $(READY) .suites/audit/.ready ## pip-audit on what is installed here; it asks the network for known vulnerabilities
+	$(BIN)/python -m pip freeze --exclude-editable > .suites/audit/requirements.txt
+	.suites/audit/bin/pip-audit --no-deps --disable-pip --requirement .suites/audit/requirements.txt
+
+.suites/audit/.ready:
+	$(PYTHON) -m venv .suites/audit
+	.suites/audit/bin/python -m pip install -qq pip-audit
+	@touch $@
+
 lint: $(READY) ## ruff (rules and format) and mypy
 	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
@@ -75,6 +99,12 @@ bench-quick: ## the same in short runs, nothing to cite
 
 bench-bulk: $(READY) ## what the bulk layer and asyncio cost over imap, some minutes
 	$(BIN)/python benchmarks/bulk.py
+
+soak: $(READY) ## ten million requests, one in a hundred with a fault, 10,000 at once; up to half an hour (COUNT=n)
+	$(BIN)/python benchmarks/soak.py --count $(if $(filter file default,$(origin COUNT)),10000000,$(COUNT))
+
+soak-short: $(READY) ## a minute or two of that, as CI runs it; its figures are printed only
+	$(BIN)/python benchmarks/soak.py --count 200000
 
 clean: ## away with everything that can be made again
 	rm -rf .venv .suites build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
