@@ -12,7 +12,7 @@ To run them (from the top folder; atheris is put into an environment of its own,
 
     make fuzz                  # an hour in all
     make fuzz MINUTES=10
-    make fuzz-short            # a minute in all
+    make fuzz-short            # a minute or two in all, the same inputs each time
     PYTHONPATH=tests .suites/fuzz/bin/python -m fuzz run --minutes 5 protocol
 
 Corpora grow in `.suites/fuzz/corpus`; after a long run they are reduced to what adds coverage. They

@@ -21,6 +21,20 @@ CORPUS = PLACE / "corpus"
 FINDINGS = PLACE / "findings"
 LOGS = PLACE / "logs"
 NAMES = ("protocol", "against_h11", "against_requests", "cookies_and_redirects")
+#: A short run has so many inputs for each target, about half a minute of them, and a corpus of its
+#: own, made anew from the seeds. Its choices are the same each time: what it finds, a change made.
+SHORT_CORPUS = PLACE / "short"
+SHORT_RUNS = {
+    "protocol": 15_000,
+    "against_h11": 90_000,
+    "against_requests": 18_000,
+    "cookies_and_redirects": 4_000,
+}
+#: libFuzzer weighs its inputs by how long they took, and looks for those of other processes, by the
+#: clock: without these, two runs part.
+REPEATABLE = ("-seed=1", "-entropic=0", "-reload=0")
+#: Seconds after which a short run ends nevertheless.
+SHORT_LIMIT = 240
 #: Bytes of memory in MiB and seconds for one input beyond which it is a finding.
 LIMITS = ("-rss_limit_mb=1500", "-timeout=25")
 #: Corpora are reduced to what is needed after a run of so many seconds for each target.
@@ -43,6 +57,7 @@ def main(argv: list[str]) -> int:
     actions = parser.add_subparsers(dest="action", required=True)
     run = actions.add_parser("run", help="run targets")
     run.add_argument("--minutes", type=float, default=60, help="in all")
+    run.add_argument("--short", action="store_true", help="the same few inputs each time")
     run.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, len(NAMES)))
     run.add_argument("targets", nargs="*", help=f"of {', '.join(NAMES)}; all, if none is named")
     replay = actions.add_parser("replay", help="run an input once more")
@@ -54,7 +69,8 @@ def main(argv: list[str]) -> int:
     unknown = set(options.targets) - set(NAMES)
     if unknown:
         parser.error(f"no such targets: {', '.join(sorted(unknown))}")
-    return run_all(options.targets or list(NAMES), options.minutes * 60, options.jobs)
+    names = options.targets or list(NAMES)
+    return run_all(names, None if options.short else options.minutes * 60, options.jobs)
 
 
 def replay_files(name: str, files: list[Path]) -> int:
@@ -69,11 +85,13 @@ def replay_files(name: str, files: list[Path]) -> int:
     return 0
 
 
-def run_all(names: list[str], seconds: float, jobs: int) -> int:
-    """Run targets, as many at once as there are jobs, for so many seconds in all."""
+def run_all(names: list[str], seconds: float | None, jobs: int) -> int:
+    """Run targets, as many at once as there are jobs, for so many seconds in all, or a short run."""
     jobs = min(jobs, len(names))
-    each = max(5, int(seconds * jobs / len(names)))
-    write_seeds(names)
+    each = None if seconds is None else max(5, int(seconds * jobs / len(names)))
+    if each is None:
+        shutil.rmtree(SHORT_CORPUS, ignore_errors=True)
+    write_seeds(names, SHORT_CORPUS if each is None else CORPUS)
     waiting, running, failed = list(names), [], 0
     try:
         while waiting or running:
@@ -87,13 +105,13 @@ def run_all(names: list[str], seconds: float, jobs: int) -> int:
         for run in running:
             run.process.kill()
             run.process.wait()
-    if each >= LONG:
+    if each is not None and each >= LONG:
         for name in names:
             reduce(name)
     return 1 if failed else 0
 
 
-def write_seeds(names: list[str]) -> None:
+def write_seeds(names: list[str], corpus: Path) -> None:
     """The seeds of the targets' code go first into a corpus."""
     code = (
         "import sys, json\nfrom fuzz.targets import TARGETS\n"
@@ -101,27 +119,34 @@ def write_seeds(names: list[str]) -> None:
     )
     found = json.loads(subprocess.check_output([sys.executable, "-c", code]))
     for name in names:
-        (CORPUS / name).mkdir(parents=True, exist_ok=True)
+        (corpus / name).mkdir(parents=True, exist_ok=True)
         for seed in map(bytes.fromhex, found[name]):
-            (CORPUS / name / hashlib.sha1(seed, usedforsecurity=False).hexdigest()).write_bytes(
-                seed
-            )
+            digest = hashlib.sha1(seed, usedforsecurity=False).hexdigest()
+            (corpus / name / digest).write_bytes(seed)
     FINDINGS.mkdir(parents=True, exist_ok=True)
     LOGS.mkdir(parents=True, exist_ok=True)
 
 
-def start(name: str, seconds: int) -> Run:
-    """Set a target going; short runs, as CI's, begin with the same choices each time."""
-    seed = [] if seconds >= LONG else ["-seed=1"]
+def start(name: str, seconds: int | None) -> Run:
+    """Set a target going for so many seconds, or on its short run."""
     log = LOGS / f"{name}.txt"
+    if seconds is None:
+        corpus, limit = SHORT_CORPUS, SHORT_LIMIT
+        choices = [f"-runs={SHORT_RUNS[name]}", *REPEATABLE]
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        print(f"{name}: {SHORT_RUNS[name]} inputs, its log is {log}", flush=True)
+    else:
+        corpus, limit, choices, environment = CORPUS, seconds, [], None
+        print(f"{name}: {seconds} s, its log is {log}", flush=True)
     command = [
-        *(sys.executable, "-m", "fuzz.one", name, str(CORPUS / name), *LIMITS),
-        *(f"-max_total_time={seconds}", f"-artifact_prefix={FINDINGS / name}-", *seed),
+        *(sys.executable, "-m", "fuzz.one", name, str(corpus / name), *LIMITS, *choices),
+        *(f"-max_total_time={limit}", f"-artifact_prefix={FINDINGS / name}-"),
     ]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    print(f"{name}: {seconds} s, its log is {log}", flush=True)
-    return Run(name, process, log, time.monotonic() + seconds + GRACE)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
+    return Run(name, process, log, time.monotonic() + limit + GRACE)
 
 
 def is_over(run: Run) -> bool:

@@ -133,6 +133,7 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _LENGTH = re.compile(rb"\ncontent-length[ \t]*:", _ANY)
 _LENGTH_VALUE = re.compile(rb"\ncontent-length[ \t]*:([^\r\n]*)", _ANY)
+_MANY_DIGITS = re.compile(rb"\ncontent-length[ \t]*:[ \t]*[0-9]{21,}", _ANY)
 _LENGTH_LIST = re.compile(rb"\ncontent-length[ \t]*:[^\n]*,", _ANY)
 _LONG_NUMBER = re.compile(rb"\ncontent-length[ \t]*:[ \t]*0*[0-9]{16,}|\n[0-9a-f]{15,}", _ANY)
 _CODING = re.compile(rb"\ntransfer-encoding[ \t]*:", _ANY)
@@ -213,6 +214,8 @@ H11_REFUSES = {
     "a fold in an interim response": both("continuation line|illegal status line", _INTERIM),
     # Where there is no body (HEAD, 204, 304), we do not mind how it would have been framed.
     "other codings": both("Only Transfer-Encoding|multiple Transfer-Encoding", _CODING),
+    # A small number behind many zeros.
+    "a length of many digits": both("bad Content-Length", _MANY_DIGITS),
     "0 and 00": lambda stream, error: "conflicting" in error and len(_lengths(stream)) == 1,
     # RFC 9112 section 6.3, rule 3: the coding overrides the length.
     "a length beside a coding": both("Content-Length", _CODING),

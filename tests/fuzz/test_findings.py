@@ -46,6 +46,11 @@ INPUTS = [
     ("cookies_and_redirects", b"hA\x00:z\xff1\xffL/x\x01"),
     # h11 compares lengths as they are written.
     ("against_h11", b"G" + OK + b"Content-Length: 0\r\nContent-Length: 00\r\n\r\n"),
+    # h11 takes lengths of up to twenty digits, however small the number.
+    ("against_h11", b"G" + OK + b"Content-Length: " + b"0" * 74 + b"5\r\n\r\nhello"),
+    # Requests sends the cookies of a call to hosts that it is led to, and stumbles over what is no
+    # latin-1 there; we send none.
+    ("cookies_and_redirects", b"L//b.test\xffcA=B\x94"),
     # An address in brackets that is none was a bare ValueError, where Requests says InvalidURL.
     ("against_requests", b"uhttp://[e:1]:8080/"),
     ("against_requests", b"mDELETE\xffuhttp://[:::1]:8080/\xffbA:\xe9"),
