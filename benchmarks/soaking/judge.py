@@ -50,12 +50,9 @@ OUTCOMES: dict[str, frozenset[str]] = {
 }
 #: What a body is of which urllib3 does not say that it is cut.
 PART = "part of a body"
-#: The same in the general lane, where Requests is the lenient one: `http.client` skips any number
-#: of 100s, urllib3 does not look for the end of gzip.
-GENERAL: dict[str, frozenset[str]] = {
-    "1xx flood": frozenset({OK}),
-    "cut gzip": frozenset({PART, kinds.ENCODING}),
-}
+#: The same in the general lane, where Requests is the lenient one: urllib3 does not look for the end
+#: of gzip.
+GENERAL: dict[str, frozenset[str]] = {"cut gzip": frozenset({PART, kinds.ENCODING})}
 
 #: Examples that are kept of each thing that should not be.
 _EXAMPLES = 10

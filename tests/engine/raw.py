@@ -120,6 +120,7 @@ class RawServer:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._socks: set[socket.socket] = set()
+        self._is_over = False
         self._threads: list[threading.Thread] = []
 
     @property
@@ -132,15 +133,28 @@ class RawServer:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
-        for sock in list(self._socks):
-            with contextlib.suppress(OSError):
-                # Not SSLSocket's, which takes TLS away from the thread that is reading.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        with self._lock:
+            self._is_over = True
+            for sock in self._socks:
+                self._end(sock)
         for thread in self._threads:
             thread.join(PATIENCE)
         self._listener.close()
         if kind is None:
             assert not self.errors, self.errors
+
+    def _watch(self, sock: socket.socket) -> None:
+        """A socket to be ended with the server, which may be over by now."""
+        with self._lock:
+            self._socks.add(sock)
+            if self._is_over:
+                self._end(sock)
+
+    @staticmethod
+    def _end(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's, which takes TLS away from the thread that is reading.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _start(self, function: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=function, args=args, daemon=True)
@@ -164,7 +178,7 @@ class RawServer:
             self._start(self._run, sock, number)
 
     def _run(self, sock: socket.socket, number: int) -> None:
-        peer = Peer(sock, number, self._socks.add)
+        peer = Peer(sock, number, self._watch)
         try:
             if self._tls is not None:
                 peer.start_tls(self._tls)

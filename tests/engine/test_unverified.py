@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 
 import gevent
 import pytest
@@ -89,18 +90,23 @@ def test_what_the_server_says_meanwhile_is_no_answer(authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     peers: list[Peer] = []
+    may_talk = threading.Event()
 
     def serve(peer: Peer) -> None:
+        is_first = not peers
         peers.append(peer)
         peer.request()
         peer.send(answer(b"good"))
+        if is_first:  # (in this thread: TLS of a socket is of one thread at a time)
+            may_talk.wait(10)
+            peer.send(answer(b"bad"))
         peer.wait_end()
 
     class Late(Told):
         def on_unverified(self) -> bool:
             [connection] = self.origin.connections
             if connection.served:
-                peers[0].send(answer(b"bad"))
+                may_talk.set()
                 assert connection._poll(5000)
             return True
 
