@@ -28,6 +28,7 @@ import requests
 import trustme
 from recording import Answer, Recorder, describe, request_of, sealed_environment
 from requests import exceptions
+from servers import full_backlog
 
 import grequests
 
@@ -159,30 +160,12 @@ def test_a_name_that_does_not_resolve():
     assert "does-not-exist.invalid" in str(errors[1])
 
 
-def full_backlog() -> tuple[socket.socket, list[socket.socket]]:
-    """A listener whose backlog is full: further connections are neither taken nor refused."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    waiting = []
-    for _ in range(4):
-        sock = socket.socket()
-        sock.setblocking(False)
-        sock.connect_ex(listener.getsockname())
-        waiting.append(sock)
-    return listener, waiting
-
-
 @pytest.mark.parametrize("timeout", [0.2, (0.2, None), (0.2, 9)])
 def test_connect_timeout(timeout):
-    listener, waiting = full_backlog()
-    try:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    with full_backlog() as (host, port):
+        url = f"http://{host}:{port}/"
         errors = assert_same_fault(url, exceptions.ConnectTimeout, timeout=timeout)
         assert "connect timeout=0.2" in str(errors[1])
-    finally:
-        for sock in (listener, *waiting):
-            sock.close()
 
 
 # Before the head

@@ -16,6 +16,7 @@ import requests
 import urllib3.util.connection
 from general_scenarios.flood import flood
 from general_scenarios.servers import Server, answer
+from servers import full_backlog
 
 from grequests import _general
 from grequests._green_pool import IdleQueue
@@ -154,19 +155,10 @@ def test_a_refused_connection_says_so():
 
 
 def test_a_connection_that_is_not_answered_times_out():
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        socks = []
-        try:
-            with pytest.raises(TimeoutError, match="^timed out$"):
-                for _ in range(8):  # until the backlog is full
-                    socks.append(GreenSocket(socket.AF_INET, socket.SOCK_STREAM))
-                    socks[-1].settimeout(0.1)
-                    socks[-1].connect(full.getsockname())
-        finally:
-            for sock in socks:
-                sock.close()
+    with full_backlog() as address, GreenSocket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.settimeout(0.1)
+        with pytest.raises(TimeoutError, match="^timed out$"):
+            sock.connect(address)
 
 
 # --- names ---------------------------------------------------------------------------------------

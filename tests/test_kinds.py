@@ -17,6 +17,7 @@ import trustme
 from gevent import GreenletExit
 from recording import Answer, Recorder, sealed_environment
 from requests.adapters import HTTPAdapter
+from servers import full_backlog
 from urllib3.exceptions import NewConnectionError, ProtocolError
 from urllib3.util import Retry
 
@@ -103,19 +104,8 @@ def test_an_address_that_cannot_be_connected_to() -> None:
 
 
 def test_a_connection_that_is_neither_made_nor_refused() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for each in waiting:
-            each.setblocking(False)
-            each.connect_ex(listener.getsockname())
-        try:
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-            assert_kind(kinds.CONNECT_TIMEOUT, url, timeout=0.2)
-        finally:
-            for each in waiting:
-                each.close()
+    with full_backlog() as (host, port):
+        assert_kind(kinds.CONNECT_TIMEOUT, f"http://{host}:{port}/", timeout=0.2)
 
 
 # Before the body

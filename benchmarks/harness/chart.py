@@ -20,6 +20,14 @@ from harness.summary import Summary
 
 SCENARIO = "keepalive-50"
 OURS, OTHERS, FLOOR, INK = "#d1495b", "#8d99ae", "#d9dde3", "#22272e"
+#: No date, fixed ids, text as text: a diff shows what has changed and nothing else.
+STYLE = {
+    "svg.hashsalt": "grequests",
+    "svg.fonttype": "none",
+    "font.size": 11,
+    "font.family": "sans-serif",
+    "text.color": INK,
+}
 COLOURS = {"grequests": OURS, "floor": FLOOR}
 
 
@@ -32,16 +40,7 @@ def main(results: Path, chart: Path) -> None:
         if scenario == SCENARIO and variant == "cpu"
     }
     order = sorted(medians, key=lambda library: medians[library], reverse=True)
-    # No date, fixed ids, text as text: a diff shows what has changed and nothing else.
-    mpl.rcParams.update(
-        {
-            "svg.hashsalt": "grequests",
-            "svg.fonttype": "none",
-            "font.size": 11,
-            "font.family": "sans-serif",
-            "text.color": INK,
-        }
-    )
+    mpl.rcParams.update(STYLE)
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(order) + 1.2))
     values = [medians[library] for library in order]
     bars = axes.barh(

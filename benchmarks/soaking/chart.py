@@ -6,27 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("svg")
-
+from harness.chart import INK, OTHERS, OURS, STYLE
 from matplotlib import pyplot as plt
-
-OURS, OTHERS, INK = "#d1495b", "#8d99ae", "#22272e"
 
 
 def draw(figures: dict[str, Any], chart: Path) -> None:
     """Write the chart: two curves over millions of requests."""
     rows = [dict(zip(figures["samples"]["fields"], row)) for row in figures["samples"]["rows"]]  # noqa: B905
-    # No date, fixed ids, text as text: a diff shows what has changed and nothing else.
-    mpl.rcParams.update(
-        {
-            "svg.hashsalt": "grequests",
-            "svg.fonttype": "none",
-            "font.size": 11,
-            "font.family": "sans-serif",
-            "text.color": INK,
-        }
-    )
+    mpl.rcParams.update(STYLE)
     millions = [row["done"] / 1e6 for row in rows]
     figure, axes = plt.subplots(figsize=(9, 3.2))
     axes.plot(millions, [row["rss"] / 1e6 for row in rows], color=OURS, linewidth=2)

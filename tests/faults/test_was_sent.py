@@ -8,7 +8,7 @@ import threading
 import pytest
 import requests
 from engine.raw import RawServer, answer
-from servers import Server, hang_up
+from servers import Server, full_backlog, hang_up
 
 import grequests
 from grequests import Circuit, Client, Timeout, was_sent
@@ -42,16 +42,8 @@ def test_not_to_who_has_no_address(session):
 
 
 def test_not_to_whose_backlog_is_full(session):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for each in waiting:
-            each.setblocking(False)
-            each.connect_ex(listener.getsockname())
-        error = error_of(f"http://127.0.0.1:{listener.getsockname()[1]}/", session)
-        for each in waiting:
-            each.close()
+    with full_backlog() as (host, port):
+        error = error_of(f"http://{host}:{port}/", session)
     assert isinstance(error, requests.ConnectTimeout)
     assert not was_sent(error)
 
