@@ -4,6 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 COUNT ?= 10000
+JOBS ?= 4
 MINUTES ?= 60
 
 BIN := .venv/bin
@@ -27,8 +28,8 @@ $(READY): pyproject.toml
 demo: $(READY) ## the command line on 10,000 URLs of a local server, some of them bad (COUNT=n)
 	@$(BIN)/python -m grequests._demo --count $(COUNT)
 
-test: $(READY) ## all tests (ARGS="...": arguments of pytest)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## all tests, four at once, for most of them wait (ARGS="...": arguments of pytest; JOBS=0: one by one)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-requests: $(READY) ## the suites of Requests and urllib3, over GRequests and plain (ARGS="requests")
 	$(BIN)/python tests/suites/run.py $(or $(ARGS),requests urllib3)
