@@ -100,7 +100,8 @@ class Recorder:
         self._thread.join(PATIENCE)
         for sock in list(self._open):
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                # Not SSLSocket's, which takes TLS away from the thread that is reading.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(PATIENCE)
 
@@ -132,9 +133,11 @@ class Recorder:
         plain = sock
         try:
             if self._tls is not None:
-                sock = self._tls.wrap_socket(sock, server_side=True)
+                # (`__exit__` ends handshakes, too.)
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 self._open.add(sock)
                 self._open.discard(plain)
+                sock.do_handshake()
             self._talk(sock)
         except OSError:
             pass
