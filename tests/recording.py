@@ -28,7 +28,7 @@ import grequests
 from grequests import _general
 from grequests._engine import current_engine
 from grequests._engine._resolve import Address
-from grequests._safe_url import without_userinfo
+from grequests._safe_error import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -422,9 +422,8 @@ def describe(error: BaseException) -> dict[str, Any]:
         error = error.__cause__
     request = getattr(error, "request", None)
     response = getattr(error, "response", None)
+    hide_secrets(error)  # which Requests quotes
     text = str(error)
-    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
-        text = without_userinfo(text)  # Requests quotes a bad URL with its password
     return {
         "type": type(error),
         "text": _ZLIB.sub("data: something", _ADDRESS.sub("0x", text)),

@@ -151,6 +151,7 @@ MAY_IMPORT = {
     "_explain": {"_kinds"},
     "_statistics": {"_explain", "_histogram"},
     "_safe_url": set(),
+    "_safe_error": {"_safe_url"},
     "_log": {"_explain", "_kinds", "_safe_url"},
     "_progress": {"_exceptions", "_explain", "_log"},
     "_listening": set(),

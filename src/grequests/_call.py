@@ -19,7 +19,6 @@ from requests.cookies import extract_cookies_to_jar
 from requests.exceptions import (
     ChunkedEncodingError,
     ContentDecodingError,
-    RequestException,
     TooManyRedirects,
 )
 from requests.hooks import dispatch_hook
@@ -50,7 +49,7 @@ from ._redirect import (
 )
 from ._response import Response, with_jar
 from ._retries import after_failure, after_status, is_to_retry
-from ._safe_url import without_userinfo
+from ._safe_error import hide_secrets
 from ._signals import struck
 from ._translate import warn_unverified
 
@@ -672,8 +671,8 @@ class Call(Exchange):
             return
         if self._is_given_up():
             return
-        if isinstance(error, RequestException) and isinstance(error, ValueError):
-            _hide_password(error)
+        if isinstance(error, ValueError):
+            hide_secrets(error)
         self.request.exception = error
         self._end()
         self._let_go()
@@ -701,13 +700,6 @@ class Call(Exchange):
         self._greenlet = None
         self.run.looked = False
         self.run.sink.done(self)
-
-
-def _hide_password(error: Exception) -> None:
-    """Take user and password out of the URL that Requests quotes when it cannot read it."""
-    error.args = tuple(
-        without_userinfo(each) if isinstance(each, str) else each for each in error.args
-    )
 
 
 __all__ = ["Call"]

@@ -170,21 +170,22 @@ def _inside(session: Any, url: Any, auth: Any, send: _Send) -> requests.Response
             if _recorded or _is_recorded():
                 return _send_recorded(session, url, auth, send)
             return _send(session, url, auth, send)
-    except ContentDecodingError as error:
-        _close_undecodable(error)
+    except (ContentDecodingError, UnicodeDecodeError) as error:
+        _close_unread(error)
         raise
     finally:
         leave(token)
 
 
-def _close_undecodable(error: ContentDecodingError) -> None:
-    """Close the response that could not be decoded: nobody reads on, and it holds a socket.
+def _close_unread(error: BaseException) -> None:
+    """Close a response whose body, or whose Location, could not be decoded: it holds a socket.
 
     urllib3 closes it where the connection is to blame, and Requests never; the error, and with it
     the traceback's frames, may be kept for long.
     """
     for frame, _ in walk_tb(error.__traceback__):
-        read = frame.f_locals.get("self")
+        is_led_on = frame.f_code.co_name == "resolve_redirects"
+        read = frame.f_locals.get("resp" if is_led_on else "self")
         if isinstance(read, requests.Response):
             read.close()
 

@@ -12,6 +12,7 @@ It may not know: pools, managers, sessions, Requests.
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from contextvars import ContextVar
@@ -19,7 +20,7 @@ from functools import cache
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from weakref import ref
+from weakref import WeakSet, ref
 
 import gevent
 import urllib3.connection
@@ -42,7 +43,16 @@ from ._threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["bind", "check_proxied", "close_if_unfit", "enter", "inside", "is_within", "leave"]
+__all__ = [
+    "bind",
+    "check_proxied",
+    "close_if_unfit",
+    "enter",
+    "inside",
+    "is_spent",
+    "is_within",
+    "leave",
+]
 
 _hub: ContextVar[Any] = ContextVar("grequests_hub", default=None)
 
@@ -137,7 +147,21 @@ class _FinalResponse(http.client.HTTPResponse):
     """The response after interim ones; `http.client` skips 100 only, any number of times.
 
     It would take 103 Early Hints for the answer, and what then comes for that to the next request.
+
+    It also tells whether its connection can be used again, where `http.client` believes so: not if
+    its framing could be understood in two ways, and not if more came with it than it is.
     """
+
+    def begin(self) -> None:
+        is_new = self.headers is None
+        super().begin()
+        if is_new and _is_ambiguous(self):
+            _spend(self.fp)
+
+    def _close_conn(self) -> None:
+        if _has_more(self.fp):
+            _spend(self.fp)
+        super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
         if self._method is None:  # type: ignore[attr-defined]
@@ -149,6 +173,61 @@ class _FinalResponse(http.client.HTTPResponse):
             http.client._read_headers(self.fp)  # type: ignore[attr-defined]
         msg = f"more than {MAX_INTERIM} interim responses"
         raise http.client.HTTPException(msg)
+
+
+#: In a header's value: folds and what no value has (RFC 9110 section 5.5).
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+#: Sockets that are not to be used again.
+_spent: WeakSet[Any] = WeakSet()
+
+
+def is_spent(conn: Any) -> bool:
+    """Whether a response on a connection has left it in a state that nobody knows."""
+    return bool(_spent) and getattr(conn, "sock", None) in _spent
+
+
+def _spend(file: Any) -> None:
+    """The socket that a response was read from is not to be used again."""
+    if (raw := _raw_of(file)) is not None:
+        _spent.add(raw._sock)
+
+
+def _raw_of(file: Any) -> Any:
+    """Of the file that `socket.makefile` has made, what reads the socket; None if it is another."""
+    raw = getattr(file, "raw", None)
+    return raw if isinstance(raw, socket.SocketIO) else None
+
+
+def _is_ambiguous(response: Any) -> bool:
+    """Whether others may have understood a head's framing otherwise (RFC 9112 section 6.3)."""
+    headers = response.headers
+    names = [name.lower() for name in headers.keys()]  # noqa: SIM118 - with repetitions
+    lengths = names.count("content-length")
+    return (
+        response.status == _SWITCHING
+        or lengths > 1
+        or (lengths > 0 and "transfer-encoding" in names)
+        or bool(headers.defects)
+        or any(map(_CONTROL.search, headers.values()))
+    )
+
+
+def _has_more(file: Any) -> bool:
+    """Whether a file's buffer holds something that has been received and not read."""
+    raw = _raw_of(file)
+    if raw is None:
+        return False
+    raw.readinto = _read_nothing  # (`peek` reads if there is nothing, which might wait)
+    try:
+        return bool(file.peek(1))
+    except ValueError:  # it is closed
+        return False
+    finally:
+        del raw.readinto
+
+
+def _read_nothing(_: Any) -> None:
+    return None
 
 
 _FinalResponse.__qualname__ = _FinalResponse.__name__ = "HTTPResponse"

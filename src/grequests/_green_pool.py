@@ -32,7 +32,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
 from ._body_limit import bound, is_limited
-from ._green_dial import bind, check_proxied, close_if_unfit, inside, is_within
+from ._green_dial import bind, check_proxied, close_if_unfit, inside, is_spent, is_within
 from ._green_twin import Names, twin
 from ._stock import is_original
 
@@ -149,6 +149,8 @@ class _GreenPool:
         Who answers a challenge (NTLM, Negotiate) releases its connection and takes it again at
         once; had a full pool closed it meanwhile, as stock pools do, it would be refused.
         """
+        if conn is not None and is_spent(conn):
+            conn.close()
         idle = self.pool  # type: ignore[attr-defined]
         if conn is not None and type(idle) is IdleQueue and idle.full():
             conn = idle.exchange_oldest(conn)

@@ -379,7 +379,7 @@ def _header_line(name: str, value: str) -> str:
             msg = f"Invalid header value {encoded!r}"
             raise ValueError(msg)
         if _DANGEROUS.search(name) or _DANGEROUS.search(value):
-            msg = f"Invalid header {name!r}: {encoded!r} has a NUL or a line break"
+            msg = f"Invalid header {name!r}: it has a NUL or a line break"
             raise InvalidHeader(msg)
     return f"{name}: {value}"
 

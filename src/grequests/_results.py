@@ -40,6 +40,15 @@ class Attempt:
     retried: str | None
     proxy: str | None = None
 
+    def __repr__(self) -> str:
+        # (Of an error the class: its text may have a URL with a token.)
+        error = None if self.error is None else type(self.error).__name__
+        return (
+            f"Attempt(number={self.number}, started={self.started:.3f}, "
+            f"seconds={self.seconds:.3f}, status={self.status}, error={error}, "
+            f"retried={self.retried!r}, proxy={self.proxy!r})"
+        )
+
 
 @dataclass(frozen=True)
 class Timings:

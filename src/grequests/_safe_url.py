@@ -43,7 +43,7 @@ def safe_url(url: object) -> str:
         'https://example.org/a?page=2&api_key=...'
     """
     text = url.decode("utf-8", "replace") if isinstance(url, bytes) else str(url)
-    text = _without_userinfo(text).partition("#")[0]
+    text = safe_authority(text).partition("#")[0]
     path, mark, query = text.partition("?")
     if mark:
         query = "&".join(map(_safe_pair, query.split("&")))
@@ -68,7 +68,8 @@ def one_line(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def _without_userinfo(text: str) -> str:
+def safe_authority(text: str) -> str:
+    """A URL without user and password, in whatever form; else as it was."""
     found = _START.match(text)
     assert found is not None  # it matches nothing as well
     start, authority = found[1] or "", found[2]

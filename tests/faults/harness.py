@@ -146,6 +146,7 @@ class Case:
         warm: whether the connection has served a request before.
         once: whether only the first connection fails; the others answer with the target.
         reused: whether the next request may come on the same connection; None if that is left open.
+        spares: whether the general lane uses a connection again that the fast lane does not.
         total: seconds the request may take.
         timeout: seconds of silence it bears.
         max_body: bytes of a body at most.
@@ -163,6 +164,7 @@ class Case:
     warm: bool = False
     once: bool = False
     reused: bool | None = False
+    spares: bool = False
     total: float = TOTAL
     timeout: float = TOTAL
     max_body: int | None = None
@@ -369,8 +371,9 @@ class Trial:
         following = self.ask("/next")
         assert following.error is None, following.error
         assert (following.response.status_code, following.response.text) == (200, "/next")
-        if case.reused is not None and sends and self.way.lane == "fast":
-            assert (server.seen[-1][0] == sends[-1]) is case.reused, server.seen
+        if case.reused is not None and sends:
+            is_reused = case.reused or (case.spares and self.way.lane == "general")
+            assert (server.seen[-1][0] == sends[-1]) is is_reused, server.seen
         assert case.before or server.done.wait(WAITS), "(Requests keeps some for the next request)"
         counts = self.client.statistics()
         assert (counts.in_flight, counts.queued) == (0, 0)

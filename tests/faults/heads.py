@@ -81,7 +81,13 @@ SYNTAX = [
         fast=Fine(b"hello", 600),
         reused=None,
     ),
-    one("syntax", "bare LF", with_headers(LENGTH).replace(b"\r\n", b"\n"), fast=HELLO),
+    one(
+        "syntax",
+        "bare LF",
+        with_headers(LENGTH).replace(b"\r\n", b"\n"),
+        fast=HELLO,
+        spares=True,
+    ),
     one("syntax", "a folded line", with_headers(LENGTH, b"A: b\r\n  c"), fast=HELLO),
     one(
         "syntax",

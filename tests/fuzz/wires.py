@@ -24,7 +24,7 @@ import grequests
 from grequests import _general
 from grequests._engine import Engine, Exchange, Origin, OriginKey
 from grequests._engine import _engine as engine_module
-from grequests._safe_url import without_userinfo
+from grequests._safe_error import hide_secrets
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 0"
 #: Seconds after which a request that hangs is no longer waited for.
@@ -219,13 +219,12 @@ def theirs(make: Any) -> Sent:
 def is_refused_header(error: tuple[type, str]) -> bool:
     """Whether we have refused a NUL or a fold, which Requests sends."""
     kind, text = error
-    return issubclass(kind, InvalidHeader) and "has a NUL or a line break" in text
+    return issubclass(kind, InvalidHeader) and "it has a NUL or a line break" in text
 
 
 def described(error: BaseException | None) -> tuple[type, str]:
     if "Location of the redirect is no URL" in str(error) and error is not None:
         error = error.__cause__  # what Requests stumbles over; with us it has a type
-    text = str(error)
-    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
-        text = without_userinfo(text)  # Requests quotes a bad URL with its password
-    return type(error), _ADDRESS.sub("0x", text)
+    if error is not None:
+        hide_secrets(error)  # which Requests quotes
+    return type(error), _ADDRESS.sub("0x", str(error))
