@@ -92,6 +92,7 @@ class Soak:
         return {
             "date": figures.today(),
             "machine": figures.machine(),
+            "revision": figures.revision(),
             "whole": is_whole,
             "held": self.held,
             "done": self.done,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 #: Samples of a soak.
@@ -112,8 +114,8 @@ def table(figures: dict[str, Any], found: Sequence[Check]) -> str:
         "# The soak",
         "",
         (
-            f"{figures['date']}, {figures['machine']}. {figures['done']:,} requests, "
-            f"{figures['faulty']:,} of them with one of {len(figures['faults'])} faults, "
+            f"{figures['date']}, {figures['revision']}, {figures['machine']}. "
+            f"{figures['done']:,} requests, {figures['faulty']:,} of them with one of {len(figures['faults'])} faults, "
             f"{figures['general']:,} by the general lane; {figures['held']:,} at once, each on a "
             f"connection of its own. {figures['seconds']:,.0f} s, "
             f"{figures['done'] / figures['seconds']:,.0f} requests/s, "
@@ -167,6 +169,13 @@ def _row(sample: Sample) -> list[float]:
 def machine() -> str:
     """Where it was run."""
     return f"Python {platform.python_version()}, {os.cpu_count()} processors"
+
+
+def revision() -> str:
+    """The commit, with a plus if files differ from it; empty outside of a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def today() -> str:
