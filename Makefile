@@ -7,6 +7,16 @@ COUNT ?= 10000
 JOBS ?= 4
 MINUTES ?= 60
 
+# The lowest version of each dependency, as a requirement.
+define LOWEST
+import re
+from importlib.metadata import requires
+for each in requires("grequests"):
+    if "extra ==" not in each:
+        print(re.sub(r"([\w.-]+).*?>=([\w.]+).*", r"\1==\2", each))
+endef
+export LOWEST
+
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -62,9 +72,12 @@ fuzz-short: .suites/fuzz/.ready ## a minute of that, as CI runs it: the same inp
 torture: $(READY) ## each call of the library's failing in each way, half an hour; prints a table
 	GREQUESTS_TORTURE=full $(BIN)/python -m pytest -q tests/torture $(ARGS)
 
-audit: $(READY) .suites/audit/.ready ## pip-audit on what is installed here; it asks the network for known vulnerabilities
-	$(BIN)/python -m pip freeze --exclude-editable > .suites/audit/requirements.txt
-	.suites/audit/bin/pip-audit --no-deps --disable-pip --requirement .suites/audit/requirements.txt
+audit: $(READY) .suites/audit/.ready ## pip-audit on what is installed here, and on the oldest that may be; it asks the network
+	$(BIN)/python -m pip freeze --exclude-editable > .suites/audit/installed.txt
+	$(BIN)/python -c "$$LOWEST" > .suites/audit/lowest.txt
+	for each in lowest installed; do \
+		.suites/audit/bin/pip-audit --no-deps --disable-pip --requirement .suites/audit/$$each.txt || exit 1; \
+	done
 
 .suites/audit/.ready:
 	$(PYTHON) -m venv .suites/audit
