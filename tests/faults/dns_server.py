@@ -9,6 +9,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from dataclasses import dataclass
 
 NO_ERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
@@ -16,6 +17,8 @@ NO_ERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
 _RESPONSE = 0x8180
 _TRUNCATED = 0x0200
 _TYPES = {1: socket.AF_INET, 28: socket.AF_INET6}
+#: Seconds that a late answer takes.
+LATE = 0.2
 #: Bytes over TCP of what ends too early: the length and one more.
 CUT = 3
 #: A server that waits for the rest of a question over TCP waits this long.
@@ -30,7 +33,7 @@ class Name:
         addresses: of both families.
         code: of the response.
         how: "" for a well-formed response; "silent": nothing is said; "garbage": bytes that are no
-            message; "cut": the message ends within its first record; "another": the answer to
+            message; "late": after `LATE` seconds; "cut": the message ends within its first record; "another": the answer to
             a question with another number; "truncated": whole over TCP only; "truncated, cut": there
             it ends as well, after its first byte.
     """
@@ -102,6 +105,9 @@ class NameServer:
         shortened = reply(question, kind, said, truncated=True)
         if said.how == "silent":
             return []
+        if said.how == "late":
+            time.sleep(LATE)
+            return [whole]
         if said.how == "garbage":
             return [b"\xff" * 40, b"x"]
         if said.how == "cut":

@@ -88,6 +88,7 @@ ROUTES = (
     _name("no address", _NO_NAME),
     # Only the fast lane bounds lookups by the connect timeout; Requests waits for the resolver.
     _name("no answer", _LATE, how="silent", connect=0.3, general=_NO_NAME),
+    _name("a late answer", None, ALIVE, how="late"),
     _name("garbage for an answer", _NO_NAME, how="garbage"),
     _name("a cut answer", _NO_NAME, ALIVE, how="cut"),
     _name("the answer to another question", _NO_NAME, ALIVE, how="another"),
