@@ -12,7 +12,7 @@ from requests import exceptions
 from grequests._kinds import ENCODING, TOO_LARGE
 
 from .framing import OK, one
-from .harness import Bad, Case, Fin, Fine
+from .harness import Bad, Case, Fin, Fine, Part
 
 try:
     from compression import zstd
@@ -82,7 +82,7 @@ SPOILT = [
             f"{coding}, cut",
             coded(coding, squeeze(TEXT)[:-5]),
             fast=SPOILED,
-            general=Fine(None),
+            general=Part(TEXT),
         )
         for coding, squeeze in CODINGS.items()
         if coding != "br"
@@ -92,7 +92,7 @@ SPOILT = [
         "br, cut",
         coded("br", brotli.compress(TEXT, quality=0)[:-1]),
         fast=SPOILED,
-        general=Fine(None),
+        general=Part(TEXT),
     ),
     one(
         "bodies",

@@ -42,7 +42,9 @@ from .growth import assert_steady, settle
 #: Seconds that a request may take in all, unless the case is about how long it takes.
 TOTAL = 10.0
 #: Seconds by which a loaded machine may be late.
-LATE = 8.0
+LATE = 5.0
+#: Seconds between two bytes, for those who send one at a time: the client has read it by then.
+PAUSE = 0.0003
 #: The step is done when the client has had its answer.
 WAITS = 10.0
 
@@ -102,12 +104,23 @@ class Fine:
     """There is a response.
 
     Attributes:
-        body: its body; None for whatever is made of it.
+        body: its body.
         status: its code.
     """
 
-    body: bytes | None
+    body: bytes
     status: int = 200
+
+
+@dataclass(frozen=True)
+class Part:
+    """There is a response, and nothing says that its body is cut.
+
+    Attributes:
+        whole: what the body is a beginning of.
+    """
+
+    whole: bytes
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ class Bad:
     text: str = ""
 
 
-Outcome = Fine | Bad
+Outcome = Fine | Part | Bad
 
 #: The connection ended before there was a whole head.
 CUT = Bad(BROKEN, requests.exceptions.ConnectionError)
@@ -152,6 +165,8 @@ class Case:
         max_body: bytes of a body at most.
         ways: ids of the ways that are tried; all of them if there are none.
         sends: how often the request is sent; None if that is left open.
+        value: of the header ``A``, where that is what the case is about.
+        leads_to: the whole target that is asked for in the end, if the case is about that.
     """
 
     name: str
@@ -170,6 +185,8 @@ class Case:
     max_body: int | None = None
     ways: tuple[str, ...] = ()
     sends: int | None = None
+    value: str | None = None
+    leads_to: str | None = None
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -207,6 +224,7 @@ WAYS = (
     *(Way("fast"), Way("fast", step=1), Way("fast", tls=True), Way("fast", proxy=True)),
     *(Way("fast", tls=True, proxy=True), Way("fast", tls=True, step=1)),
     *(Way("general"), Way("general", step=1), Way("general", tls=True), Way("general", proxy=True)),
+    *(Way("general", tls=True, proxy=True), Way("general", tls=True, step=1)),
 )
 
 
@@ -215,7 +233,10 @@ class FaultyServer(RawServer):
 
     Attributes:
         seen: the connection and the target of each request.
-        idle: set when the client has its outcome.
+        target: what was asked for last, whole.
+        answered: set when the client has its outcome.
+        done: set when the server has done what it is to do.
+        patient: whether who sends single bytes waits in between.
     """
 
     def __init__(self, case: Case, way: Way, tls: ssl.SSLContext | None) -> None:
@@ -224,6 +245,8 @@ class FaultyServer(RawServer):
         self.way = way
         self.context = tls if way.tls else None
         self.seen: list[tuple[int, str]] = []
+        self.target = ""
+        self.patient = True
         self.answered = threading.Event()
         self.done = threading.Event()
         #: The last connection there was before this time.
@@ -241,6 +264,7 @@ class FaultyServer(RawServer):
             self.spoke.set()
         while (target := peer.request()) is not None:
             path = "/" + target.rpartition("/")[2]
+            self.target = target
             self.seen.append((peer.number, path))
             if path == "/fault" and not (self.case.once and peer.number > self.first):
                 try:
@@ -277,6 +301,8 @@ class FaultyServer(RawServer):
             size = 997
         for start in range(0, len(data), size):
             peer.send(data[start : start + size])
+            if size == 1 and self.patient:
+                time.sleep(PAUSE)
 
     def _say_for_ever(self, peer: Peer, step: Forever) -> None:
         poller = select.poll()
@@ -361,7 +387,8 @@ class Trial:
         took = time.monotonic() - began
         server.answered.set()
         check(result, self.way.outcome(case))
-        assert took < case.total + LATE
+        self._check_response(result.response)
+        assert took < min(case.total, case.timeout) + LATE
         if not case.before:
             # (What Requests leaves open ends with the next request.)
             is_sure = self.way.lane == "fast" or Answered() in case.steps
@@ -377,6 +404,17 @@ class Trial:
         assert case.before or server.done.wait(WAITS), "(Requests keeps some for the next request)"
         counts = self.client.statistics()
         assert (counts.in_flight, counts.queued) == (0, 0)
+
+    def _check_response(self, response: requests.Response | None) -> None:
+        """Of an answer: by which lane it came, and what else the case says of it."""
+        case, is_fast = self.case, self.way.lane == "fast"
+        if response is None:
+            return
+        assert (type(response) is grequests.Response) is is_fast
+        assert case.value is None or response.headers["A"] == case.value
+        if case.leads_to is not None:
+            begin = self.root if self.way.proxy and not self.way.tls else ""
+            assert self.server.target == begin + case.leads_to
 
     @contextlib.contextmanager
     def _late(self) -> Iterator[None]:
@@ -402,6 +440,7 @@ class Trial:
         """Once more, on connections of its own."""
         self.once()
         grequests.close()
+        self.server.patient = False
 
     def close(self) -> None:
         self.client.close()
@@ -415,14 +454,18 @@ def check(result: Result, expected: Outcome) -> None:
     if isinstance(expected, Fine):
         assert result.error is None, repr(result.error)
         response = result.response
-        body = response.content if expected.body is None else expected.body
-        assert (response.status_code, response.content) == (expected.status, body)
+        assert (response.status_code, response.content) == (expected.status, expected.body)
+        return
+    if isinstance(expected, Part):
+        assert result.error is None, repr(result.error)
+        assert result.response.status_code == 200
+        assert expected.whole.startswith(result.response.content)
         return
     error = result.error
     assert error is not None, (result.response, result.response.content[:200])
     assert isinstance(error, expected.error), repr(error)
     typed = (requests.RequestException, grequests.GRequestsError)
-    assert isinstance(error, typed) or expected.error is ValueError, repr(error)
+    assert isinstance(error, typed) or issubclass(expected.error, ValueError), repr(error)
     assert kind_of(error) == expected.kind, (kind_of(error), error)
     assert expected.text in str(error), error
 

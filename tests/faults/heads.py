@@ -7,7 +7,7 @@ from requests import exceptions
 from grequests._kinds import BROKEN, TRUNCATED
 
 from .framing import HELLO, INCOMPLETE, OK, REJECTED, one, with_headers
-from .harness import CUT, Bad, Case, Fin, Fine, Forever, Ragged, Reset, Taken
+from .harness import CUT, WAYS, Bad, Case, Fin, Fine, Forever, Ragged, Reset, Taken
 
 LENGTH = b"Content-Length: 5"
 
@@ -88,19 +88,27 @@ SYNTAX = [
         fast=HELLO,
         spares=True,
     ),
-    one("syntax", "a folded line", with_headers(LENGTH, b"A: b\r\n  c"), fast=HELLO),
+    one(
+        "syntax",
+        "a folded line",
+        with_headers(LENGTH, b"A: b\r\n  c"),
+        fast=HELLO,
+        value="b c",
+    ),
     one(
         "syntax",
         "Latin-1 in a value",
         with_headers(LENGTH, b"A: \xe9\xff"),
         fast=HELLO,
         reused=True,
+        value="\xe9\xff",
     ),
     one(
         "syntax",
         "other control characters in a value",
         with_headers(LENGTH, b"A: \x01\x7f"),
         fast=HELLO,
+        value="\x01\x7f",
     ),
     one("syntax", "101 headers", with_headers(LENGTH, *[b"A: b"] * 100), fast=REJECTED),
     one("syntax", "endless headers", OK, Forever(b"A: b\r\n" * 50), fast=REJECTED),
@@ -117,6 +125,7 @@ SYNTAX = [
     ),
 ]
 
+THROUGH_TLS = tuple(str(way) for way in WAYS if way.tls)
 EARLY = [
     one("early end", "nothing", Fin(), fast=CUT),
     one("early end", "nothing, by a reset", Reset(), fast=CUT),
@@ -141,7 +150,7 @@ EARLY = [
         Ragged(),
         fast=Bad(TRUNCATED, exceptions.ChunkedEncodingError, "close_notify"),
         general=HELLO,
-        ways=("fast-tls", "fast-tls-proxy", "fast-tls-bytes", "general-tls"),
+        ways=THROUGH_TLS,
     ),
     one(
         "early end",
@@ -149,7 +158,7 @@ EARLY = [
         with_headers(LENGTH),
         Ragged(),
         fast=HELLO,
-        ways=("fast-tls", "fast-tls-proxy", "general-tls"),
+        ways=THROUGH_TLS,
     ),
     one(
         "early end",

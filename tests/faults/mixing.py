@@ -7,14 +7,14 @@ from requests import exceptions
 from grequests._kinds import BROKEN, MALFORMED, READ_TIMEOUT, TOTAL_TIMEOUT
 
 from .framing import CHUNKED, HELLO, OK, one, with_headers
-from .harness import CUT, Answered, Bad, Case, Fin, Fine, Forever, Hold, Ragged, Reset
+from .harness import WAYS, CUT, Answered, Bad, Case, Fin, Fine, Forever, Hold, Ragged, Reset
 
 LENGTH = b"Content-Length: 5"
 RIGHT = with_headers(LENGTH)
 WRONG = with_headers(LENGTH, body=b"WRONG")
 BARE = b"\r\nContent-Length: 5\r\n\r\n"
 
-DIRECT = ("fast", "fast-tls", "fast-tls-proxy", "general", "general-tls")
+DIRECT = tuple(str(way) for way in WAYS if way.tls or not way.proxy)
 
 MIXED = [
     one(

@@ -7,12 +7,11 @@ from requests import exceptions
 from grequests._kinds import INVALID, NAME, OTHER, REDIRECTS
 
 from .bodies import BOMBS, LARGE, LIMIT, coded
-from .framing import one
-from .harness import WAYS, Bad, Case, Fine
+from .framing import REJECTED, one
+from .harness import Bad, Case, Fin, Fine
 
 FOUND = b"HTTP/1.1 302 Found\r\n"
 NEXT = Fine(b"/next")
-FAST = tuple(str(way) for way in WAYS if way.lane == "fast")
 
 
 def to(*locations: bytes, body: bytes = b"") -> bytes:
@@ -41,20 +40,34 @@ LEADING = [
         reused=True,
     ),
     one("redirects", "an empty Location", to(b""), fast=Fine(b"", 302), reused=True),
-    one("redirects", "a relative Location", to(b"next"), fast=NEXT, reused=True),
-    one("redirects", "a path", to(b"/next"), fast=NEXT, reused=True),
-    one("redirects", "dot segments", to(b"../../x/../next"), fast=NEXT, reused=True),
-    one("redirects", "non-ASCII", to("/é/next".encode()), fast=NEXT, reused=True),
+    one("redirects", "a relative Location", to(b"next"), fast=NEXT, leads_to="/next", reused=True),
+    one("redirects", "a path", to(b"/next"), fast=NEXT, leads_to="/next", reused=True),
+    one(
+        "redirects",
+        "dot segments",
+        to(b"../../x/../next"),
+        fast=NEXT,
+        leads_to="/next",
+        reused=True,
+    ),
+    one(
+        "redirects",
+        "non-ASCII",
+        to("/é/next".encode()),
+        fast=NEXT,
+        leads_to="/%C3%A9/next",
+        reused=True,
+    ),
     one(
         "redirects",
         "Latin-1",
         to(b"/\xe9/next"),
         fast=refused(exceptions.InvalidURL),
-        ways=FAST,  # Requests lets a UnicodeDecodeError out, and its socket open
+        general=Bad(OTHER, UnicodeDecodeError),
         reused=None,
     ),
-    one("redirects", "a space", to(b"/a b/next"), fast=NEXT, reused=True),
-    one("redirects", "a fragment", to(b"/next#there"), fast=NEXT, reused=True),
+    one("redirects", "a space", to(b"/a b/next"), fast=NEXT, leads_to="/a%20b/next", reused=True),
+    one("redirects", "a fragment", to(b"/next#there"), fast=NEXT, leads_to="/next", reused=True),
     *(
         one(
             "redirects",
@@ -92,7 +105,7 @@ LEADING = [
         "to a name with a space",
         to(b"http://a b/"),
         fast=Bad(NAME, exceptions.ConnectionError),
-        ways=("fast", "fast-tls", "general"),
+        ways=("fast", "fast-bytes", "fast-tls", "general", "general-bytes"),
         reused=None,
     ),
     one(
@@ -100,10 +113,36 @@ LEADING = [
         "to nowhere, http://",
         to(b"http://"),
         fast=Bad(REDIRECTS, exceptions.TooManyRedirects),
-        ways=("fast", "general"),
+        ways=("fast", "fast-bytes", "general", "general-bytes"),
         reused=None,
     ),
-    one("redirects", "two Locations", to(b"/next", b"/other"), fast=Fine(b"/other"), reused=None),
+    one(
+        "redirects",
+        "two Locations, which are one with a comma",
+        to(b"/next", b"/other"),
+        fast=Fine(b"/other"),
+        leads_to="/next,%20/other",
+        reused=None,
+    ),
+    *(
+        one("redirects", name, to(location), fast=Fine(body), leads_to=target, reused=None)
+        for name, location, body, target in (
+            ("CRLF, encoded", b"/%0d%0aA:%20b/next", b"/next", "/%0D%0AA:%20b/next"),
+            ("a fold", b"/a\r\n /next", b"/next", "/a%20/next"),
+        )
+    ),
+    *(
+        one(
+            "redirects",
+            name,
+            to(location),
+            Fin(),
+            fast=REJECTED,
+            general=Fine(b"/a"),
+            reused=None,
+        )
+        for name, location in (("a CR", b"/a\rb/next"), ("an LF", b"/a\nb/next"))
+    ),
     one(
         "redirects",
         "a bomb in its body",

@@ -6,7 +6,7 @@ import pathlib
 from itertools import groupby
 
 from .framing import IN_CHUNKS
-from .harness import Bad, Case, Outcome
+from .harness import Bad, Case, Outcome, Part
 from .test_cases import CASES
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -23,10 +23,10 @@ def told(case: Case, outcome: Outcome) -> str:
             name = "BodyTooLargeError"
         shown = "" if name == "RequestException" else f" (`{name}`)"
         return f"{outcome.kind}{shown}"
+    if isinstance(outcome, Part):
+        return "**what there is of it**"
     if outcome.body == IN_CHUNKS:
         return "answer, with the chunks' sizes in its body"
-    if outcome.body is None:
-        return "**what there is of it**"
     status = "" if outcome.status == 200 else f" {outcome.status}"
     return f"answer{status}"
 
