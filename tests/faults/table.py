@@ -3,54 +3,86 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator
 from itertools import groupby
+from typing import NamedTuple
 
+from . import proxies, routes, tls_faults, tls_later
 from .framing import IN_CHUNKS
-from .harness import Bad, Case, Outcome, Part
+from .harness import Bad, Outcome, Part
 from .test_cases import CASES
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- cases -->\n", "<!-- end of cases -->\n"
 
 
-def told(case: Case, outcome: Outcome) -> str:
+class Row(NamedTuple):
+    """A line of the table; `general` is empty where the general lane's outcome is the same."""
+
+    area: str
+    name: str
+    fast: str
+    general: str
+
+
+def rows() -> Iterator[Row]:
+    """Of all cases that are data."""
+    for case in CASES:
+        yield Row(case.area, case.name, told(case.fast), of_lanes(case.fast, case.general))
+    for fault in (*tls_faults.FAULTS, *tls_later.LATER):
+        yield Row(
+            "TLS", str(fault.name), told(fault.outcome), of_lanes(fault.outcome, fault.general)
+        )
+    for route in routes.ROUTES:
+        fast, general = told_route(route.fast), told_route(route.general)
+        yield Row("names and routes", route.name, fast, "" if fast == general else general)
+    for fault in proxies.FAULTS:
+        name = fault.name if fault.scheme == "https" else f"http: {fault.name}"
+        yield Row(proxies.AREA, name, told(fault.fast), of_lanes(fault.fast, fault.general))
+
+
+def of_lanes(fast: Outcome, general: Outcome | None) -> str:
+    return "" if general is None or general == fast else told(general)
+
+
+def told(outcome: Outcome) -> str:
     """An outcome in a cell."""
     if isinstance(outcome, Bad):
         name = outcome.error.__name__
-        if outcome.error.__module__ == "builtins" and name != "ValueError":
+        if outcome.error is TimeoutError:
             name = "TotalTimeoutError"
         if outcome.kind == "too large":
             name = "BodyTooLargeError"
-        shown = "" if name == "RequestException" else f" (`{name}`)"
-        return f"{outcome.kind}{shown}"
+        return told_error(outcome.kind, name)
     if isinstance(outcome, Part):
-        return "**what there is of it**"
+        return "what there is of it"
     if outcome.body == IN_CHUNKS:
         return "answer, with the chunks' sizes in its body"
     status = "" if outcome.status == 200 else f" {outcome.status}"
     return f"answer{status}"
 
 
-def told_general(case: Case) -> str:
-    if case.ways and not any("general" in way for way in case.ways):
-        return "-"
-    if case.general is None or case.general == case.fast:
-        return "the same"
-    made = told(case, case.general)
-    return made if made.startswith("*") else f"**{made}**"
+def told_error(kind: str, name: str) -> str:
+    shown = "" if name == "RequestException" else f" (`{name}`)"
+    return f"{kind}{shown}"
+
+
+def told_route(outcome: tuple[str, str] | None) -> str:
+    return "answer" if outcome is None else told_error(*outcome)
 
 
 def table() -> str:
     lines = []
-    for area, cases in groupby(CASES, key=lambda case: case.area):
+    for area, each in groupby(rows(), key=lambda row: row.area):
         lines += [
             f"\n### {area}\n",
-            "| what the server does | fast lane | general lane |",
+            "| what happens | fast lane | general lane |",
             "|---|---|---|",
         ]
-        for case in cases:
-            name = case.name.replace("|", "\\|")
-            lines.append(f"| {name} | {told(case, case.fast)} | {told_general(case)} |")
+        for row in each:
+            name = row.name.replace("|", "\\|")
+            general = f"**{row.general}**" if row.general else "the same"
+            lines.append(f"| {name} | {row.fast} | {general} |")
     return "\n".join(lines) + "\n"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .table import PAGE, page
-from .test_cases import CASES
+from .table import PAGE, page, rows
 
 
 def test_the_table_is_that_of_the_cases():
@@ -12,5 +11,5 @@ def test_the_table_is_that_of_the_cases():
 
 
 def test_no_two_cases_have_one_name():
-    names = [(case.area, case.name) for case in CASES]
+    names = [(row.area, row.name) for row in rows()]
     assert len(set(names)) == len(names)
