@@ -132,7 +132,8 @@ MAY_IMPORT = {
     "_lane": {"_stock"},
     "_run": {"_engine", "_environment", "_options", "_templates"},
     "_bulk": {
-        *("_asyncrequest", "_call", "_exceptions", "_run", "_scheduler", "_signals", "_stock"),
+        *("_address_guard", "_asyncrequest", "_body_limit", "_call", "_exceptions", "_run"),
+        *("_scheduler", "_signals", "_stock"),
     },
     "_api": {"_asyncrequest", "_bulk", "_engine", "_general", "_exceptions"},
     # The bulk layer. What decides knows nobody who does:

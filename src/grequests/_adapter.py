@@ -50,10 +50,12 @@ class EngineAdapter(HTTPAdapter):
 
     _response: Response
     _adapter: HTTPAdapter
+    _suppress_ragged_eofs: bool
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, *, suppress_ragged_eofs: bool = False) -> None:
         """Stand in for the adapter of a response of the fast lane."""
         fields = self.__dict__
+        fields["_suppress_ragged_eofs"] = suppress_ragged_eofs
         fields["_response"] = response
         fields["_adapter"] = adapter_of(response)
 
@@ -152,6 +154,10 @@ class _Resending(Exchange):
         self.close_after = ready.close_after
         self.streamed = options.stream
         self.connection = None
+
+    @property
+    def suppress_ragged_eofs(self) -> bool:  # type: ignore[override]
+        return self._adapter._suppress_ragged_eofs
 
     @property
     def max_body(self) -> int | None:  # type: ignore[override]

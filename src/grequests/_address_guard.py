@@ -22,6 +22,7 @@ __all__ = [
     "address_guard",
     "check_peer",
     "check_target",
+    "current_policy",
     "is_guarded",
     "is_peer_permitted",
     "permitted",
@@ -43,6 +44,11 @@ def address_guard(policy: AddressPolicy | None) -> Iterator[None]:
 def is_guarded() -> bool:
     """Whether there is a policy in this context."""
     return _policy.get() is not None
+
+
+def current_policy() -> AddressPolicy | None:
+    """The policy of this context."""
+    return _policy.get()
 
 
 def permitted(host: str, answers: list[Any]) -> list[Any]:

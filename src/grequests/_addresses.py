@@ -31,6 +31,7 @@ _SPECIAL: Final = tuple(
     )
 )
 #: Ways to write an IPv4 address into an IPv6 one, by where it stands (bits from the right).
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 
@@ -129,10 +130,18 @@ def _networks(name: str, given: object) -> tuple[_Network, ...]:
     for each in given:
         try:
             # As text: to `ipaddress`, numbers and bytes are addresses, too.
-            made.append(ipaddress.ip_network(str(each)))
+            made.append(_plain(ipaddress.ip_network(str(each))))
         except ValueError:
             raise PolicyError(name, each, wanted) from None
     return tuple(made)
+
+
+def _plain(network: _Network) -> _Network:
+    """A network of IPv4 that is written as one of IPv6, as IPv4: so are addresses judged."""
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        number = int(network.network_address) & 0xFFFFFFFF
+        return ipaddress.IPv4Network((number, network.prefixlen - _MAPPED.prefixlen))
+    return network
 
 
 def _is_in(address: _Address, networks: tuple[_Network, ...]) -> bool:

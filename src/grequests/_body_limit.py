@@ -30,7 +30,7 @@ from ._exceptions import BodyTooLargeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["body_limit", "bound", "is_limited", "raw_limit"]
+__all__ = ["body_limit", "bound", "current_limit", "is_limited", "raw_limit"]
 
 #: What a decoder that cannot stop is given at once, in bytes: a block of Brotli takes some 12.
 _BROTLI_SIP: Final = 8
@@ -55,6 +55,11 @@ def body_limit(limit: int | None) -> Iterator[None]:
 def is_limited() -> bool:
     """Whether there is a bound in this context."""
     return _limit.get() is not None
+
+
+def current_limit() -> int | None:
+    """Bytes that a body may have in this context; None for any number."""
+    return _limit.get()
 
 
 def raw_limit(limit: int) -> int:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.hub import Waiter
 
+from ._address_guard import current_policy
 from ._asyncrequest import AsyncRequest
+from ._body_limit import current_limit
 from ._call import Call
 from ._exceptions import InvalidSizeError, NotARequestError, RequestInFlightError
 from ._run import Run
@@ -202,7 +204,14 @@ def send_one(request: AsyncRequest, overrides: dict[str, Any]) -> None:
     """
     stream = bool(overrides.get("stream"))
     rest = {name: value for name, value in overrides.items() if name != "stream"}
-    _send_here(request, Run(stream=stream, overrides=rest))
+    # (By a class of the user's, it may be sent within a run.)
+    run = Run(
+        stream=stream,
+        overrides=rest,
+        max_body=current_limit(),
+        address_policy=current_policy(),
+    )
+    _send_here(request, run)
 
 
 def _send_here(request: AsyncRequest, run: Run) -> None:

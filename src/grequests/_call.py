@@ -601,7 +601,8 @@ class Call(Exchange):
         """The user's class sends in its own way, and sets `response` or `exception` itself."""
         request = self.request
         request._in_flight = False
-        request.send(stream=self.run.stream)
+        with self._bounds():  # (`send_one` goes by them)
+            request.send(stream=self.run.stream)
         self.run.sink.done(self)
 
     def _run_hooks(self, response: Response) -> None:
@@ -611,12 +612,15 @@ class Call(Exchange):
         if self._decode(response) is not None:
             leave_undecoded(response, body)  # the hooks may look at it or not
         if resume(with_jar(prepared)):
-            response.connection = EngineAdapter(response)
+            response.connection = EngineAdapter(
+                response, suppress_ragged_eofs=self.suppress_ragged_eofs
+            )
         kwargs = self._options.send_kwargs()
         with self._bounds():
             hooked = _general.inside(
                 adapter_of(response),
                 lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
+                self._options.session,
             )
         self.run.looked = False
         give_back(response, hooked, *getattr(hooked, "history", ()))

@@ -25,6 +25,7 @@ import requests.sessions
 from gevent.lock import RLock
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ContentDecodingError
+from urllib3 import poolmanager
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
 
@@ -143,8 +144,10 @@ def perform_signed(
     return _inside(session, request.url, None, send)
 
 
-def inside(adapter: HTTPAdapter, function: Callable[[], Any]) -> Any:
+def inside(adapter: HTTPAdapter, function: Callable[[], Any], session: Any = None) -> Any:
     """Call a function that may send by an adapter, letting other greenlets run while it waits.
+
+    It may also send by the other adapters of the session, if there is one.
 
     That is a response hook. What it sends goes over green connections, and over that which it has
     released last, as in Requests: to NTLM and Negotiate that matters. The engine would give a
@@ -155,7 +158,8 @@ def inside(adapter: HTTPAdapter, function: Callable[[], Any]) -> Any:
     """
 
     def call(used: Any) -> Any:
-        _green_adapter(used)
+        for each in (used, *_adapters(session).values()):
+            _green_adapter(each)
         return function()
 
     return _inside(adapter, None, None, call)
@@ -230,10 +234,11 @@ def _perform(session: Any, url: Any, auth: Any, send: _Send) -> requests.Respons
         _green_adapter(adapter)
     green_auth(auth)
     green_auth(getattr(session, "auth", None))
+    # (A redirect may lead to any of them.)
+    if is_guarded() and (_sleeps(session) or not all(map(_can_be_guarded, adapters.values()))):
+        # Its connections are its own business: nobody asks the policy before they are made.
+        raise AddressDeniedError(str(urlsplit(str(url)).hostname), [])
     if _sleeps(session) or _blocks(adapters, url):
-        if is_guarded():
-            # Its connections are its own business: nobody asks the policy before they are made.
-            raise AddressDeniedError(str(urlsplit(str(url)).hostname), [])
         return in_thread(lambda: send(session))
     return send(session)
 
@@ -350,6 +355,23 @@ def _is_foreign(adapter: Any) -> bool:
     if isinstance(getattr(adapter, "poolmanager", None), PoolManager):
         return _sleeps(adapter) or not _asks_manager(type(adapter))
     return type(adapter).__module__.partition(".")[0] not in _NEVER_BLOCK
+
+
+def _can_be_guarded(adapter: Any) -> bool:
+    """Whether all that an adapter sends goes over pools of ours."""
+    return (
+        not _is_foreign(adapter)
+        and _leads_on(type(adapter), "send", requests.adapters)
+        and _leads_on(type(getattr(adapter, "poolmanager", None)), "_new_pool", poolmanager)
+    )
+
+
+def _leads_on(cls: type, name: str, module: Any) -> bool:
+    """Whether a method is a module's own, or leads to that, as the names in its code tell."""
+    method = getattr(cls, name, None)
+    if not isinstance(method, FunctionType):
+        return False
+    return is_stock(method, module) or bool({"super", "HTTPAdapter"} & {*method.__code__.co_names})
 
 
 def _sleeps(thing: Any) -> bool:

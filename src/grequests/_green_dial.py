@@ -122,7 +122,8 @@ def check_proxied(conn: Any, host: str, url: str = "") -> None:
     Raises:
         AddressDeniedError: it does not.
     """
-    if is_guarded() and getattr(conn, "proxy", None) is not None:
+    is_proxied = getattr(conn, "proxy", None) or getattr(conn, "_socks_options", None)
+    if is_guarded() and is_proxied is not None:
         target = urlsplit(url).hostname or host
         check_target(target.strip("[]"), _resolve)
 
@@ -175,6 +176,8 @@ class _FinalResponse(http.client.HTTPResponse):
         raise http.client.HTTPException(msg)
 
 
+_DIGITS = re.compile(r"[0-9]+")
+_NO_CONTENT, _OLD = 204, 10
 #: In a header's value: folds and what no value has (RFC 9110 section 5.5).
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 #: Sockets that are not to be used again.
@@ -201,12 +204,14 @@ def _raw_of(file: Any) -> Any:
 def _is_ambiguous(response: Any) -> bool:
     """Whether others may have understood a head's framing otherwise (RFC 9112 section 6.3)."""
     headers = response.headers
-    names = [name.lower() for name in headers.keys()]  # noqa: SIM118 - with repetitions
-    lengths = names.count("content-length")
+    lengths = headers.get_all("content-length", [])
+    codings = headers.get_all("transfer-encoding", [])
     return (
         response.status == _SWITCHING
-        or lengths > 1
-        or (lengths > 0 and "transfer-encoding" in names)
+        or len(lengths) + len(codings) > 1
+        or not all(map(_DIGITS.fullmatch, lengths))
+        or (response.status == _NO_CONTENT and any(map(int, lengths)))
+        or any(coding.lower() != "chunked" or response.version == _OLD for coding in codings)
         or bool(headers.defects)
         or any(map(_CONTROL.search, headers.values()))
     )

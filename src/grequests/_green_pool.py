@@ -31,6 +31,7 @@ from gevent.lock import Semaphore
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
+from ._address_guard import check_peer, is_guarded
 from ._body_limit import bound, is_limited
 from ._green_dial import bind, check_proxied, close_if_unfit, inside, is_spent, is_within
 from ._green_twin import Names, twin
@@ -168,6 +169,14 @@ class _GreenPool:
         if is_limited():
             bound(response)
         return response
+
+    def _validate_conn(self, conn: Any) -> None:
+        """Just before a request is sent: whoever has connected, and in whatever way."""
+        super()._validate_conn(conn)  # type: ignore[misc]
+        if is_guarded():
+            if conn.sock is None:
+                conn.connect()
+            check_peer(conn.host, conn.sock)
 
     def _prepare_proxy(self, conn: Any) -> None:
         check_proxied(conn, self.host)  # type: ignore[attr-defined]

@@ -36,10 +36,11 @@ class HeadFlow(LooseFlow):
         self.expected = expected
         self._on_cancel = on_cancel
         self._held: dict[Future, Host] = {}
-        # Bodies are not limited: they are not kept in memory.
+        # (`max_body` bounds what is kept in memory, as the bodies of redirects are.)
         self.run = Run(
             stream=True,
             defaults=core.keywords,
+            max_body=core.max_body,
             max_head=core.max_headers,
             address_policy=core.settings.address_policy,
         )

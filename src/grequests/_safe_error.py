@@ -25,6 +25,8 @@ _URL: Final = re.compile(
     r"|(?<=Failed to parse: ).*",
     re.DOTALL,
 )
+#: How deep errors are wrapped at most.
+_DEPTH: Final = 8
 #: "me:pw@host", or "mailto:me@host": who knows?
 _NO_SLASHES: Final = re.compile(r"\A([^:/?#@\\]*:)(?!\s*[/\\]).*@", re.DOTALL)
 
@@ -33,8 +35,18 @@ def hide_secrets(error: BaseException) -> None:
     """Take out of an error what it quotes of a header's value, and of a URL's user and password.
 
     Args:
-        error: any; what refuses input (`ValueError`, in Requests' tree and beside it) is looked at.
+        error: any; what refuses input (`ValueError`, in Requests' tree and beside it) is looked at,
+            with those that it was raised from, which a traceback shows.
     """
+    each: BaseException | None = error
+    for _ in range(_DEPTH):
+        if each is None:
+            return
+        _hide(each)
+        each = each.__cause__ or each.__context__
+
+
+def _hide(error: BaseException) -> None:
     if isinstance(error, UnicodeEncodeError):
         # Its text says which characters they are, and where. So does this.
         start, end = error.start, error.end
@@ -44,6 +56,9 @@ def hide_secrets(error: BaseException) -> None:
         said = tuple(_hidden(each) if isinstance(each, str) else each for each in error.args)
         if said != error.args:
             error.args = said
+        location = getattr(error, "location", None)  # urllib3's LocationParseError
+        if isinstance(location, str):
+            error.location = without_userinfo(location)  # type: ignore[attr-defined]
 
 
 def _hidden(text: str) -> str:

@@ -10,6 +10,7 @@ Invariant: each waiting exchange has a connection being made for it (`connecting
 
 from __future__ import annotations
 
+import _socket
 import errno
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,7 +26,6 @@ from ._tls_connection import TLSConnection
 from ._unverified import UnverifiedConnection
 
 if TYPE_CHECKING:
-    import _socket
     import ssl
 
     from grequests._addresses import AddressPolicy
@@ -358,7 +358,7 @@ class Origin:
         if exchange in self.waiting and exchange not in self.connecting:
             if isinstance(error, gevent.GreenletExit):  # by who ends all greenlets, not by us
                 error = ConnectionAbortedError("the connecting greenlet was killed")
-            if _is_exhaustion(error) and self.engine.has_others(self):
+            if _is_exhaustion(error, self.key) and self.engine.has_others(self):
                 self.engine.budget.exhausted()
                 self.engine.starve(self, exchange)
                 return False
@@ -377,6 +377,29 @@ def _is_fresh(connection: Connection) -> bool:
     return connection.deadline - monotonic() > IDLE_SECONDS - FRESH_SECONDS
 
 
-def _is_exhaustion(error: BaseException) -> bool:
+def _is_exhaustion(error: BaseException, key: OriginKey) -> bool:
     cause = error.cause if isinstance(error, Failure) else error
-    return isinstance(cause, OSError) and cause.errno in _EXHAUSTED
+    if not isinstance(cause, OSError) or cause.errno not in _EXHAUSTED:
+        return False
+    return cause.errno != errno.EADDRNOTAVAIL or _has_source(*(key.proxy or (key.host, key.port)))
+
+
+def _has_source(host: str, port: int) -> bool:
+    """Whether this machine has an address from which to connect to an IPv6 address.
+
+    If not, it is no port that lacks. A datagram socket is asked, which sends nothing, and does not
+    need a port that others may have.
+    """
+    if ":" not in host:
+        return True
+    try:
+        probe = _socket.socket(_socket.AF_INET6, _socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    try:
+        probe.connect((host.strip("[]"), port or 1))
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True

@@ -370,7 +370,10 @@ class ResponseReader:
 
     def _settle(self, data: bytes) -> None:
         """The response is whole: see whether its last byte was the last byte that came."""
-        self._transfer_coding()
+        if self._transfer_coding() and (self.head or b"").startswith(b"HTTP/1.0"):
+            self.reusable = (
+                False  # who coded it may not know what that means (RFC 9112 section 6.1)
+            )
         if self.complete is not True:  # llhttp saw another message begin
             self.complete = True
             self.reusable = False
@@ -521,9 +524,10 @@ class ResponseReader:
         if _ANY_BLANK_LINE.search(head):
             return  # the head ends there, and is mended and looked at again
         error: HTTPException | None = None
-        if head.count(b"\r\n") > MAX_HEADERS:
+        # (http.client, which parses a head whose message is wanted, counts line ends as well.)
+        if head.count(b"\r\n") >= MAX_HEADERS:
             error = HTTPException(f"got more than {MAX_HEADERS} headers")
-        elif len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in head.split(b"\r\n")):
+        elif len(head) >= MAX_LINE - 1 and max(map(len, head.split(b"\r\n"))) + 2 > MAX_LINE:
             error = LineTooLong("header line")
         if error is not None:
             self.head = None  # it is the head that is at fault, not what follows
