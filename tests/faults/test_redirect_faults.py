@@ -26,6 +26,8 @@ import grequests
 
 from .harness import Odd
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 KINDS = {"none": lambda: None, "plain": requests.Session, "general": Odd}
 STATUSES = (301, 302, 303, 307, 308)
 #: How B differs from A: its scheme and A's, its host, and whether it has A's port.

@@ -32,6 +32,8 @@ from grequests._engine._protocol import ResponseReader
 
 from .harness import LATE, TOTAL, Odd
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 SESSIONS = {"fast": lambda: None, "general": Odd}
 lanes = pytest.mark.parametrize("lane", SESSIONS)
 
