@@ -6,6 +6,8 @@ import gc
 import os
 import signal
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from collections import Counter
 from pathlib import Path
@@ -16,12 +18,19 @@ import pytest
 import trustme
 
 import grequests
+from grequests import _threads
 from grequests._engine import current_engine
 from servers import Server, eventually
 
 # A shell starts what it puts into the background with SIGINT ignored, and children inherit that;
 # tests of Ctrl-C would wait in vain.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: Seconds for which threads may outlive a test: more than idle ones live, of hubs that have ended.
+_THREADS_PATIENCE = 15.0
+
+#: Threads that others start at their first use and keep.
+_KEPT_BY_OTHERS = frozenset({"tqdm_monitor"})
 
 _MEDDLING = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
@@ -107,6 +116,32 @@ def descriptors() -> Counter[str]:
     return Counter(links)
 
 
+def threads() -> set[int]:
+    """The system's numbers of this process's threads, of whatever make."""
+    kept = {each.native_id for each in threading.enumerate() if each.name in _KEPT_BY_OTHERS}
+    return {int(each.name) for each in Path("/proc/self/task").iterdir()} - kept
+
+
+def pooled_threads() -> int:
+    """How many threads wait for something to do, in `grequests._threads` and in gevent's pool.
+
+    Ours end when they have waited for ten seconds; gevent's stay.
+    """
+    hub = gevent.get_hub()
+    ours = (getattr(hub, name, None) for name in (_threads._FOR_ERRANDS, _threads._FOR_LOOKUPS))
+    return hub.threadpool.size + sum(len(each._idle) for each in ours if each is not None)
+
+
+def await_threads(before: set[int], pooled: int) -> None:
+    """Wait until there are no threads but those that there were, and new ones in pools."""
+    deadline = time.monotonic() + _THREADS_PATIENCE
+    while len(more := threads() - before) > max(0, pooled_threads() - pooled):
+        if time.monotonic() > deadline:
+            names = [each.name for each in threading.enumerate() if each.native_id in more]
+            raise AssertionError(f"{len(more)} threads are left; of these are known: {names}")
+        gevent.sleep(0.01)
+
+
 def is_quiet() -> bool:
     """Whether the engine has nothing under way."""
     counts = current_engine().statistics()
@@ -116,7 +151,7 @@ def is_quiet() -> bool:
 
 @pytest.fixture
 def no_leaks(_frozen_heap: None) -> Iterator[None]:
-    """Nothing is left after a test: no request, connection, greenlet, watcher or descriptor.
+    """Nothing is left after a test: no request, connection, greenlet, watcher, descriptor or thread.
 
     To be asked for before any server, so that the servers' descriptors are closed by then.
     """
@@ -125,6 +160,7 @@ def no_leaks(_frozen_heap: None) -> Iterator[None]:
     gevent.get_hub().threadpool.apply(int)
     gevent.sleep(0)
     greenlets, watchers, before = live_greenlets(), live_watchers(), descriptors()
+    others, pooled = threads(), pooled_threads()
     yield
     gevent.sleep(0)
     eventually(is_quiet, "the engine to be quiet")
@@ -135,3 +171,4 @@ def no_leaks(_frozen_heap: None) -> Iterator[None]:
     eventually(lambda: live_greenlets() <= greenlets, "the end of all greenlets")
     eventually(lambda: len(live_watchers()) <= len(watchers), "all watchers to be closed")
     eventually(lambda: descriptors() <= before, "the descriptors to be closed")
+    await_threads(others, pooled)
