@@ -401,7 +401,7 @@ def test_urls_that_are_bytes_have_their_own_hosts_limit(server):
     others = [grequests.get(f"http://localhost:{server.ports[0]}/".encode())]
     with run(urls + others, per_host=2) as results:
         assert next(results).index == 3
-        assert gate.arrived == 2
+        eventually(lambda: gate.arrived == 2, "two of them")
         gate.open()
         found = list(results)
     assert {result.host for result in found} == {server.url("")}

@@ -381,9 +381,9 @@ FAULTS = {
 TEXTS = {
     Fault.REFUSED: "Failed to establish a new connection: [Errno 111] Connection refused",
     Fault.DNS: "Failed to resolve 'd",
-    Fault.CONNECT_TIMEOUT: "timed out. (connect timeout=0.1)",
+    Fault.CONNECT_TIMEOUT: "timed out. (connect timeout=0.5)",
     Fault.TLS: "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
-    Fault.READ_TIMEOUT: "Read timed out. (read timeout=0.1)",
+    Fault.READ_TIMEOUT: "Read timed out. (read timeout=0.5)",
     Fault.RESET: "('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))",
     Fault.CLOSED: "('Connection aborted.', RemoteDisconnected('Remote end closed connection",
     Fault.BODY_TIMEOUT: "Read timed out.",
@@ -409,7 +409,7 @@ def test_a_fault_comes_out_as_requests_has_it(world, fault):
     url = world.broken(fault)
 
     with pytest.raises(FAULTS[fault][0]) as caught:
-        send(grequests.get(url, timeout=0.1 if "TIMEOUT" in fault.name else 5))
+        send(grequests.get(url, timeout=0.5 if "TIMEOUT" in fault.name else 5))
 
     assert type(caught.value) is FAULTS[fault][0]
     assert TEXTS[fault] in str(caught.value)
@@ -420,7 +420,7 @@ def test_a_fault_comes_out_as_requests_has_it(world, fault):
 
 @pytest.mark.parametrize("fault", [f for f in Fault if f.name.startswith(("BODY", "TRUNC"))])
 def test_a_fault_in_a_stream_comes_out_as_it_is_read(world, fault):
-    response = send(grequests.get(world.broken(fault), stream=True, timeout=0.1))
+    response = send(grequests.get(world.broken(fault), stream=True, timeout=0.5))
     assert response.status_code == 200
 
     with pytest.raises(FAULTS[fault][0]) as caught:
@@ -432,7 +432,7 @@ def test_a_fault_in_a_stream_comes_out_as_it_is_read(world, fault):
 @pytest.mark.parametrize("fault", Fault)
 def test_after_a_fault_the_next_request_works(world, fault):
     broken, url = world.broken(fault), world.on("/", 200, b"ok")
-    keywords = {"timeout": 0.1 if "TIMEOUT" in fault.name else 5}
+    keywords = {"timeout": 0.5 if "TIMEOUT" in fault.name else 5}
 
     both = grequests.map([grequests.get(broken, **keywords), grequests.get(url)])
 
