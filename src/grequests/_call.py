@@ -94,6 +94,7 @@ class Call(Exchange):
         "_started",
         "_target",
         "_url",
+        "_was_sent",
         "index",
         "payload",
         "request",
@@ -110,6 +111,7 @@ class Call(Exchange):
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self._here = False
         self._history: list[Any] | None = None
+        self._was_sent = False
         self._prepared: PreparedRequest | None = None
 
     @property
@@ -360,6 +362,7 @@ class Call(Exchange):
                 self, response, self._target, self._retries, self._prepared_request
             )
             if again is not None:
+                self._was_sent = True
                 self._retry(*again)
                 return
         hooks = self._prepared and self._prepared.hooks.get("response")
@@ -498,7 +501,7 @@ class Call(Exchange):
 
     def _on_failure(self, failure: Failure) -> None:
         if isinstance(failure.cause, GRequestsError):  # a limit of ours: nothing to translate
-            if self._history is not None:
+            if self._was_sent_before():
                 setattr(failure.cause, SENT, True)
             self._fail(failure.cause)
             return
@@ -506,10 +509,14 @@ class Call(Exchange):
         try:
             again = after_failure(self, failure, self._target, self._retries, prepared)
         except Exception as error:
-            # (A redirect is an answer: somebody has had the request.)
-            setattr(error, SENT, failure.sent or self._history is not None)
+            setattr(error, SENT, failure.sent or self._was_sent_before())
             raise
+        self._was_sent = failure.sent or self._was_sent_before()
         self._retry(*again)
+
+    def _was_sent_before(self) -> bool:
+        """Whether somebody has had the request in a try before this, as who redirects it has."""
+        return self._was_sent or self._history is not None
 
     def _retry(self, retries: Any, seconds: float) -> None:
         self._prepared = self._prepared_request()
@@ -616,12 +623,17 @@ class Call(Exchange):
                 response, suppress_ragged_eofs=self.suppress_ragged_eofs
             )
         kwargs = self._options.send_kwargs()
-        with self._bounds():
-            hooked = _general.inside(
-                adapter_of(response),
-                lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
-                self._options.session,
-            )
+        try:
+            with self._bounds():
+                hooked = _general.inside(
+                    adapter_of(response),
+                    lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
+                    self._options.session,
+                )
+        except Exception as error:
+            with contextlib.suppress(AttributeError):
+                setattr(error, SENT, True)  # whatever the hook has sent: this was answered
+            raise
         self.run.looked = False
         give_back(response, hooked, *getattr(hooked, "history", ()))
         sent = None if hooked is response else prepared

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import traceback
 from typing import Any
 
 import pytest
+import requests
+import urllib3
 from engine.raw import Peer, RawServer, answer
+from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 
 import grequests
-from grequests import BodyTooLargeError, Client, Retry, Timeout
+from grequests import BodyTooLargeError, Client, Retry, Timeout, was_sent
 
 from .harness import Odd
 
@@ -122,6 +127,40 @@ def test_a_digest_does_not_forget_that_ragged_ends_are_borne(tls, ca_file) -> No
         grequests.close()
     assert request.response is not None, request.exception
     assert request.response.text == "hello"
+
+
+RETRIED = {
+    "an answer": (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", None),
+    "a cut": (b"", None),
+    "a challenge": (
+        b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm="r", nonce="n", qop="auth"\r\n'
+        b"Content-Length: 0\r\nConnection: close\r\n\r\n",
+        HTTPDigestAuth("me", "pw"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RETRIED)
+def test_what_was_sent_in_a_try_before_the_last_was_sent(name: str) -> None:
+    reply, auth = RETRIED[name]
+
+    def serve(peer: Peer) -> None:
+        peer.request()
+        server._listener.shutdown(socket.SHUT_RDWR)  # nobody listens to the next try
+        server._listener.close()
+        peer.send(reply)
+
+    session = requests.Session()
+    retry = urllib3.Retry(2, allowed_methods=None, status_forcelist=[503])
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    with contextlib.suppress(OSError), RawServer(serve) as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        request = grequests.post(url, data="x", session=session, auth=auth)
+        grequests.map([request])
+    assert isinstance(request.exception, requests.ConnectionError)
+    assert was_sent(request.exception)
+    session.close()
+    grequests.close()
 
 
 class RaggedDigest(RawServer):
