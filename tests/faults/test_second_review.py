@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+
+import time
 import traceback
 from typing import Any
 
+import gevent
 import pytest
 import requests
 import urllib3
@@ -161,6 +164,37 @@ def test_what_was_sent_in_a_try_before_the_last_was_sent(name: str) -> None:
     assert was_sent(request.exception)
     session.close()
     grequests.close()
+
+
+def test_a_server_that_is_faster_than_its_reader_does_not_keep_others_waiting(session) -> None:
+    def serve(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK + b"\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                peer.send(bytes(1 << 20))
+
+    ticks = []
+
+    def tick() -> None:
+        while True:
+            gevent.sleep(0.01)
+            ticks.append(time.monotonic())
+
+    with RawServer(serve) as server:
+        request = grequests.get(server.url, session=session, stream=True)
+        [response] = grequests.map([request], stream=True)
+        ticking = gevent.spawn(tick)
+        for count, _ in enumerate(response.iter_content(65536)):
+            end = time.monotonic() + 0.003
+            while time.monotonic() < end:  # (busy: the server is ahead)
+                pass
+            if count == 200:
+                break
+        response.close()
+        ticking.kill()
+        grequests.close()
+    assert len(ticks) >= 10
 
 
 class RaggedDigest(RawServer):

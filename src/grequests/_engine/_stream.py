@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import math
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import gevent
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 #: What is read at once, unless more is asked for.
 _CHUNK: Final = 65536
 _READ: Final = 1
+#: Seconds for which a stream is read without a wait, after which others have their turn, and for
+#: how long. A server that is faster than its reader would else hold the hub, with all deadlines.
+_TURN: Final = 0.01
+_PAUSE: Final = 0.0001
 _END_OF_HEAD: Final = 4
 _make_poll = get_original("select", "poll")
 
@@ -146,6 +151,7 @@ class BodyStream(io.RawIOBase):
         self._reader: StreamReader | None = None
         self._timeout: float | None = None
         self._lenient = False
+        self._turn_ends = monotonic() + _TURN
         #: Where the rest comes from; None once nothing more will come.
         self.connection: Connection | None = None
 
@@ -233,11 +239,26 @@ class BodyStream(io.RawIOBase):
         return data
 
     def _receive(self, connection: Connection, size: int) -> bytes:
+        self._take_turns()
         while True:
             try:
                 return connection.pull(size)
             except BlockingIOError:
                 self._wait(connection.fileno())
+                self._turn_ends = monotonic() + _TURN
+
+    def _take_turns(self) -> None:
+        """Let others run now and then, though there may be nothing to wait for.
+
+        By a timer, so that the loop looks at what it waits for: to wait for the socket would be to
+        wait in vain if TLS has taken all there is.
+        """
+        now = monotonic()
+        if now > self._turn_ends:
+            hub = gevent.hub._get_hub()  # type: ignore[attr-defined]
+            if hub is not None and gevent.getcurrent() is not hub:
+                gevent.sleep(_PAUSE)
+            self._turn_ends = monotonic() + _TURN
 
     def _wait(self, fileno: int) -> None:
         hub = gevent.hub._get_hub()  # type: ignore[attr-defined]
