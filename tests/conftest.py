@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 import grequests
-from grequests import _threads
+from grequests import _stock, _threads
 from grequests._engine import current_engine
 from servers import Server, eventually
 
@@ -37,6 +37,16 @@ _MEDDLING = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC"),
 )
+
+
+@pytest.fixture(autouse=True)
+def _all_given_back() -> Iterator[None]:
+    """Nobody leaves the functions of Requests replaced: the next tests would take another lane.
+
+    By its name it is the first one of these, so that it looks when `monkeypatch` has undone.
+    """
+    yield
+    assert _stock.untouched(), "a test has left a function or a class of Requests changed"
 
 
 @pytest.fixture(autouse=True)

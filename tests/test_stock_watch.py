@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import types
 from collections.abc import Mapping
 
@@ -86,6 +87,24 @@ def test_an_attribute_of_somebodys_own_is_no_change(watch):
         assert watch.question() is True
     finally:
         del requests.Session.marked_by_somebody
+
+
+def test_what_copying_and_pickling_leave_in_classes_is_no_change(watch):
+    """`copyreg` keeps a list of slots in each class of which it has seen an instance."""
+    classes = list(watch._spaces)
+    for base in classes:
+        copyreg._slotnames(base)
+        assert watch.question() is True
+    for base in classes:
+        if "__slotnames__" in vars(base):
+            del base.__slotnames__
+    copyreg._slotnames(classes[0])
+    # One that learns what classes say while only one of them knows its slots.
+    another = Watch(_stock._REQUESTS, _stock._request_classes, _stock._CORE, lambda: True)
+    assert another.question() is True
+    for base in classes:
+        copyreg._slotnames(base)
+        assert another.question() is True
 
 
 def test_a_witness_is_touched_while_others_look_at_what_it_watches():

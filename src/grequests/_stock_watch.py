@@ -40,13 +40,14 @@ Watched = tuple[Any, tuple[str, ...]]
 #: Of a type: its version is valid, as Include/object.h has it.
 _VALID_VERSION = 1 << 19
 _UNKNOWN: Any = object()
-#: Attributes that say nothing about what a class does.
+#: Attributes that say nothing about what a class does, some of them put there by Python itself, as
+#: `__slotnames__` is when an instance is copied or pickled for the first time.
 _IDLE = frozenset(
     (
         *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__"),
         *("__abstractmethods__", "_abc_impl", "__parameters__", "__orig_bases__", "__slots__"),
         *("__firstlineno__", "__static_attributes__", "__annotate__", "__annotate_func__"),
-        *("__annotations_cache__", "__hash__"),
+        *("__annotations_cache__", "__hash__", "__slotnames__"),
     )
 )
 
