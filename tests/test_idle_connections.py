@@ -93,6 +93,43 @@ def test_a_connection_the_server_closed_meanwhile_is_not_used_again(server):
     assert server.opened == 2
 
 
+def test_a_connection_that_is_closed_while_busy_is_closed_after_its_response(server):
+    """By who had seen it idle (`raw._pool`): as in urllib3, the response comes nevertheless."""
+    [first] = grequests.map([grequests.get(server.url())])
+    (seen,) = first.raw._pool.pool.queue
+    gate = server.hold("/held")
+    asked = grequests.get(server.url("/held"))
+    greenlet = grequests.send(asked)
+    eventually(lambda: gate.arrived, "the request to arrive")
+    seen.close()
+    gate.open()
+    greenlet.join()
+    assert asked.response.text == "/held"
+    assert server.opened == 1
+    assert seen.sock is None
+    seen.close()
+
+
+def test_connections_of_another_thread_are_closed_when_it_runs(server):
+    shown, closed = [], threading.Event()
+
+    def ask():
+        [response] = grequests.map([grequests.get(server.url())])
+        shown.append(response.raw._pool)
+        assert closed.wait(10)
+        assert len(shown[0].pool.queue) == 1, "nobody else touches them"
+        eventually(lambda: not shown[0].pool.queue, "it to be closed")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    eventually(lambda: shown, "the response")
+    shown[0].close()
+    closed.set()
+    thread.join(10)
+    assert shown[0].pool.queue == []
+    shown[0].close()  # its hub is gone
+
+
 # --- the quiet time ------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 from typing import Any
 
@@ -18,7 +19,7 @@ from recording import (
     sealed_environment,
     snapshot,
 )
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 import grequests
 from grequests import _general
@@ -246,6 +247,38 @@ def test_a_hop_to_an_adapter_of_the_users(server):
         session.close()
     assert_same(list(seen[1]), list(seen[0]))
     assert [b"X-Marked" in each for each in seen[1][3]] == [False, True, True]
+
+
+class Ending(BaseAdapter):
+    """An adapter that is none of Requests', with nothing that it need not have."""
+
+    def send(self, request: Any, *_: Any, **__: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.url, response.request = 200, request.url, request
+        response.raw = io.BytesIO(b"the end")
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("at", ["/special/x", "elsewhere:x"])
+def test_a_hop_to_an_adapter_of_somebodys(server, at):
+    server.answers = {"/start": to(at)}
+    seen = []
+    for send in (
+        lambda session: session.get(f"{server.url}/start"),
+        lambda session: grequests.get(f"{server.url}/start", session=session).send().response,
+    ):
+        session = requests.Session()
+        session.mount(f"{server.url}/special", Ending())
+        session.mount("elsewhere:", Ending())
+        found = send(session)
+        history = [(each.status_code, each.url) for each in found.history]
+        seen.append((found.url, found.content, history, server.taken()))
+        session.close()
+    assert_same(list(seen[1]), list(seen[0]))
+    assert seen[1][1] == b"the end"
 
 
 @pytest.mark.parametrize("path", ["http://{0}:{1}/x", "http://{0}.:{1}/x"])

@@ -159,6 +159,21 @@ def test_a_wrong_retry_after(server):
     attempts(server, (answer, GOOD), 2)
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "Fri, 31 Dec 99999 23:59:59 GMT"])
+def test_a_retry_after_that_nothing_can_hold(server, value):
+    """Requests stumbles over it: `ValueError` or `OverflowError`, of no type of its own."""
+    head = f"HTTP/1.1 503 Busy\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n"
+    server.default = Script(Answer(head.encode()), GOOD)
+    with pytest.raises((ValueError, OverflowError)):
+        session_of(2).get(server.url)
+    server.default = Script(Answer(head.encode()), GOOD)
+    error = grequests.get(server.url, session=session_of(2)).send().exception
+    assert type(error) is requests.exceptions.InvalidHeader
+    assert "Retry-After" in str(error)
+    assert grequests.was_sent(error)
+    assert grequests.get(server.url, session=session_of(2)).send().response.ok
+
+
 def test_the_body_is_sent_again(server):
     sent = attempts(
         server, (BUSY, BUSY, GOOD), Retry(3, status_forcelist=[503]), method="PUT", data={"a": "b"}

@@ -501,8 +501,6 @@ class Call(Exchange):
 
     def _on_failure(self, failure: Failure) -> None:
         if isinstance(failure.cause, GRequestsError):  # a limit of ours: nothing to translate
-            if self._was_sent_before():
-                setattr(failure.cause, SENT, True)
             self._fail(failure.cause)
             return
         prepared = self._prepared_request()
@@ -623,17 +621,12 @@ class Call(Exchange):
                 response, suppress_ragged_eofs=self.suppress_ragged_eofs
             )
         kwargs = self._options.send_kwargs()
-        try:
-            with self._bounds():
-                hooked = _general.inside(
-                    adapter_of(response),
-                    lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
-                    self._options.session,
-                )
-        except Exception as error:
-            with contextlib.suppress(AttributeError):
-                setattr(error, SENT, True)  # whatever the hook has sent: this was answered
-            raise
+        with self._bounds():
+            hooked = _general.inside(
+                adapter_of(response),
+                lambda: dispatch_hook("response", prepared.hooks, response, **kwargs),
+                self._options.session,
+            )
         self.run.looked = False
         give_back(response, hooked, *getattr(hooked, "history", ()))
         sent = None if hooked is response else prepared
@@ -689,6 +682,9 @@ class Call(Exchange):
             return
         if isinstance(error, ValueError):
             hide_secrets(error)
+        if self._was_sent_before() or getattr(self, "head_at", False):
+            with contextlib.suppress(AttributeError):
+                setattr(error, SENT, True)  # whatever went wrong since
         self.request.exception = error
         self._end()
         self._let_go()

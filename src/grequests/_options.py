@@ -116,7 +116,7 @@ class Options:
         self.retries = NO_RETRIES
         if session is not None:
             self.adapter = session.get_adapter(url.lstrip())  # type: ignore[assignment]
-            self.retries = self.adapter.max_retries  # type: ignore[union-attr]
+            self.retries = retries_of(self.adapter)
         self.is_bare = session is None
 
     def _set_timeout(self, timeout: Any) -> None:
@@ -139,7 +139,7 @@ class Options:
         """The same with another adapter and other proxies."""
         other = copy.copy(self)
         other.adapter = adapter
-        other.retries = NO_RETRIES if adapter is None else adapter.max_retries
+        other.retries = retries_of(adapter)
         other.proxies = proxies
         return other
 
@@ -157,7 +157,7 @@ class Options:
         other.stream = stream
         other._set_timeout(timeout)
         other.verify, other.cert, other.proxies = verify, cert, proxies or {}
-        other.retries = NO_RETRIES if self.adapter is None else self.adapter.max_retries
+        other.retries = retries_of(self.adapter)
         return other
 
     def send_kwargs(self) -> dict[str, Any]:
@@ -194,6 +194,11 @@ class Options:
             return None
         proxy = select_proxy(url, self.proxies)
         return prepend_scheme_if_needed(proxy, "http") if proxy else None
+
+
+def retries_of(adapter: Any) -> Any:
+    """An adapter's `Retry`. No adapter has one, nor need somebody's `BaseAdapter` have any."""
+    return getattr(adapter, "max_retries", NO_RETRIES)
 
 
 def proxy_address(proxy: str) -> tuple[tuple[str, int], str | None]:

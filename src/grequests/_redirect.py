@@ -19,6 +19,7 @@ from requests.sessions import SessionRedirectMixin
 from requests.utils import get_auth_from_url, resolve_proxies
 
 from ._lane import adapter_reason
+from ._options import retries_of
 from ._prepare import NotPlainError, Prepared, address
 
 if TYPE_CHECKING:
@@ -174,8 +175,11 @@ def options_for(following: PreparedRequest, options: Options) -> Options:
         adapter = options.session.get_adapter(following.url)  # type: ignore[assignment, arg-type]
     if options.environment.has_proxies and options.trust_env:
         proxies = resolve_proxies(following, proxies, trust_env=True)
-    fresh = adapter is None or options.retries is adapter.max_retries
-    if fresh and adapter is options.adapter and proxies == options.proxies:
+    if (
+        options.retries is retries_of(adapter)
+        and adapter is options.adapter
+        and proxies == options.proxies
+    ):
         return options
     return options.changed(adapter, proxies)
 

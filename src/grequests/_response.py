@@ -289,8 +289,11 @@ class PoolView:
         return len(self._origin.connections)
 
     def close(self) -> None:
-        """Close the idle connections. The next request opens a new one."""
-        self._origin.close_idle()
+        """Close the idle connections. The next request opens a new one.
+
+        Those of another thread are closed as soon as that thread's event loop runs.
+        """
+        self._origin.engine.call(self._origin.close_idle)
 
     def _put_conn(self, _connection: Any) -> None:
         """What urllib3 calls when a streamed response has been read: the connection is back."""
@@ -343,5 +346,5 @@ class _ConnectionView:
         return None if self._connection.closed else self._connection
 
     def close(self) -> None:
-        """Close it."""
-        self._connection.origin.on_idle_closed(self._connection)
+        """Close it, once it has given the response that somebody may be waiting for by now."""
+        self._connection.origin.engine.call(self._connection.retire)

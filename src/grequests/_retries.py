@@ -9,7 +9,14 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from urllib3 import connectionpool
-from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, ProxyError, SSLError
+from urllib3.exceptions import (
+    HTTPError,
+    InvalidHeader,
+    MaxRetryError,
+    ProtocolError,
+    ProxyError,
+    SSLError,
+)
 
 from ._engine import Phase
 from ._options import NO_RETRIES
@@ -102,7 +109,8 @@ def after_status(
     """The same after a response; None if this response is the answer.
 
     Raises:
-        Exception: what Requests raises if no `Retry` is left, or if Retry-After is none.
+        Exception: what Requests raises if no `Retry` is left, or if Retry-After is none; of one
+            that no number or no date can hold, which Requests stumbles over, an `InvalidHeader`.
     """
     after = response.headers.get("Retry-After")
     if not retries.is_retry(exchange.method, response.status_code, bool(after)):
@@ -118,4 +126,7 @@ def after_status(
         return None
     except HTTPError as error:  # a Retry-After that is none
         raise send_error(error, with_jar(prepared())) from error
+    except (ValueError, OverflowError) as error:
+        reason = InvalidHeader(f"Invalid Retry-After header: {error}")
+        raise send_error(reason, with_jar(prepared())) from error
     return left, delay or left.get_backoff_time()

@@ -11,9 +11,11 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from requests.exceptions import ConnectTimeout, SSLError
+from requests.exceptions import ConnectTimeout, InvalidSchema, InvalidURL, MissingSchema, SSLError
+from requests.hooks import dispatch_hook
 from requests.sessions import SessionRedirectMixin
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError
+from urllib3.util import Retry as URLLib3Retry
 
 from ._exceptions import (
     SENT,
@@ -24,7 +26,7 @@ from ._exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ._policies import Retry
 
@@ -32,9 +34,18 @@ if TYPE_CHECKING:
 #: 15.6.4, RFC 6585 section 4).
 OVERLOADED: Final = frozenset({429, 503})
 #: Errors after which nobody has to ask.
-_NEVER_SENT: Final = (ConnectTimeout, CircuitOpenError, NotARequestError, ClientClosedError)
-#: What runs while Requests follows redirects.
-_FOLLOWING: Final = SessionRedirectMixin.resolve_redirects.__code__
+_NEVER_SENT: Final = (
+    *(ConnectTimeout, CircuitOpenError, NotARequestError, ClientClosedError),
+    # (Of where a redirect leads they say so as well, and are marked then.)
+    *(InvalidURL, InvalidSchema, MissingSchema),
+)
+#: What runs while Requests follows redirects, or has hooks (an auth's, too) look at an answer.
+_AFTER_AN_ANSWER: Final = (
+    SessionRedirectMixin.resolve_redirects.__code__,
+    dispatch_hook.__code__,
+)
+#: What decides on one more try in urllib3; it knows of those before.
+_COUNTING: Final = URLLib3Retry.increment.__code__
 #: How deep errors are wrapped at most, from Requests' to the operating system's.
 _DEPTH: Final = 6
 
@@ -112,34 +123,57 @@ def was_sent(error: BaseException) -> bool:
         >>> grequests.was_sent(requests.ConnectTimeout())
         False
     """
-    if _is_on_the_way(error):
+    if _was_answered(error):
         return True
     known = getattr(error, SENT, None)
     if known is None and isinstance(error, GRequestsError):
         known = getattr(error, "sent", None)
     if known is not None:
         return bool(known)
+    chain = list(_with_causes(error))
+    if not all(map(_went_nowhere, _tries_before(chain))):
+        return True
     if isinstance(error, _NEVER_SENT):
         return False
+    return not any(isinstance(each, (NewConnectionError, ConnectTimeoutError)) for each in chain)
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it is wrapped around, from Requests' to the operating system's."""
     cause: Any = error
     for _ in range(_DEPTH):
-        if isinstance(cause, (NewConnectionError, ConnectTimeoutError)):
-            return False
+        if not isinstance(cause, BaseException):
+            return
+        yield cause
         if isinstance(cause, MaxRetryError):
             cause = cause.reason
         elif isinstance(cause, ProxyError):
             cause = cause.original_error
         else:
-            args = getattr(cause, "args", ())
-            cause = args[0] if args and isinstance(args[0], BaseException) else None
-        if cause is None:
-            break
-    return True
+            cause = next(iter(cause.args), None)
 
 
-def _is_on_the_way(error: BaseException) -> bool:
-    """Whether Requests followed a redirect, so that a server had the request before."""
-    return any(frame.f_code is _FOLLOWING for frame, _ in traceback.walk_tb(error.__traceback__))
+def _was_answered(error: BaseException) -> bool:
+    """Whether a server has had the request, and answered it, before this went wrong.
+
+    It has if Requests followed a redirect, or asked a hook what to do about an answer.
+    """
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code in _AFTER_AN_ANSWER for frame, _ in frames)
+
+
+def _tries_before(chain: Iterable[BaseException]) -> Iterable[Any]:
+    """What urllib3's `Retry` had noted of tries before it gave up (`RequestHistory`)."""
+    for error in chain:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code is _COUNTING:
+                return frame.f_locals["self"].history  # type: ignore[no-any-return]
+    return ()
+
+
+def _went_nowhere(attempt: Any) -> bool:
+    """Whether a try ended before there was a connection."""
+    return attempt.error is not None and not was_sent(attempt.error)
 
 
 def judge(  # noqa: PLR0913 - what there is to know of an attempt

@@ -23,6 +23,7 @@ from grequests._engine import (
     current_engine,
     identity,
 )
+from grequests._engine._pool import IDLE_SECONDS
 from grequests._engine._resolve import Address
 
 from .raw import PATIENCE, Asked, Peer, RawServer, answer, ask, eventually, origin_of
@@ -472,4 +473,29 @@ def test_no_descriptor_left(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
         with monkeypatch.context() as patch:
             patch.setattr(_socket, "socket", Exhausted)
             assert Asked(origin).send().failure.cause.errno == errno.EMFILE  # type: ignore[attr-defined]
+        engine.budget.refresh()
+
+
+def test_no_descriptor_left_but_idle_connections_make_room(engine: Engine) -> None:
+    """At once: nobody waits for their quiet time to be over."""
+    import _socket
+
+    refused: list[int] = []
+
+    class ExhaustedOnce(_socket.socket):
+        def __new__(cls, *args: Any) -> Any:
+            if not refused:
+                refused.append(engine.statistics().idle)
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().__new__(cls)
+
+    with RawServer(Peer.serve) as server, RawServer(Peer.serve) as other:
+        assert Asked(origin_of(server)).send().body == b"/"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_socket, "socket", ExhaustedOnce)
+            asked = Asked(origin_of(other), "/other").send()
+            with gevent.Timeout(IDLE_SECONDS / 2):
+                assert asked.body == b"/other"
+        assert refused == [1]
+        assert engine.statistics().idle == 1, "the idle one was closed, and the new one is idle"
         engine.budget.refresh()

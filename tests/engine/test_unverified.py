@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 from grequests._engine import current_engine, identity
+from grequests._engine._mend import UnsolicitedResponse
 
 from .raw import Asked, Peer, RawServer, answer, origin_of
 
@@ -84,6 +85,44 @@ def test_one_that_is_aborted_as_it_is_told(server, send):
     assert Told(origin).send().wait()[0] == 200
     assert exchange.outcomes == []
     assert current_engine().statistics().open == 1
+
+
+@pytest.mark.parametrize("send", [Told.send, from_the_hub])
+@pytest.mark.parametrize("says", ["an answer", "goodbye", "the end"])
+def test_what_the_server_says_before_it_is_asked_is_no_answer(authority, send, says):
+    """On a fresh connection, as the warning is shown. (Tickets are no speech: see the other tests.)"""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    may_talk = threading.Event()
+
+    def serve(peer: Peer) -> None:
+        if peer.number > 1:
+            peer.serve()
+            return
+        may_talk.wait(10)
+        if says == "an answer":
+            peer.send(answer(b"bad"))
+            peer.wait_end()
+        elif says == "goodbye":
+            peer.sock.unwrap()
+
+    class Slow(Told):
+        def on_unverified(self) -> bool:
+            [connection] = self.origin.connections
+            may_talk.set()
+            assert connection._poll(5000)
+            return True
+
+    with RawServer(serve, tls=context) as server:
+        origin = origin_of(server, tls=identity(False, None, ""))
+        slow = Slow(origin)
+        send(slow)
+        slow.wait()
+        assert Told(origin, "/next").send().body == b"/next"
+        failure = slow.failure
+        assert isinstance(failure.cause, UnsolicitedResponse if says == "an answer" else OSError)
+        assert not failure.sent
 
 
 def test_what_the_server_says_meanwhile_is_no_answer(authority):

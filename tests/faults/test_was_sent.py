@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -10,12 +11,15 @@ import psutil
 import pytest
 import requests
 from engine.raw import RawServer, answer
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPDigestAuth
 from servers import Server, eventually, full_backlog, hang_up
+from urllib3 import Retry
 
 import grequests
 from grequests import Circuit, Client, Timeout, was_sent
 from grequests._engine import current_engine
-from grequests._kinds import READ_TIMEOUT, kind_of
+from grequests._kinds import READ_TIMEOUT, REFUSED, kind_of
 
 from .harness import Case, FaultyServer, Odd, Reset, Trial, Way, end, wait_taken
 
@@ -107,6 +111,67 @@ def test_to_who_redirects_to_who_refuses(session, nobody, status):
     with Server() as server:
         server.on("/a", lambda _: answer(b"", status, f"Location: http://{nobody}/"))
         assert was_sent(error_of(server.url("/a"), session))
+
+
+@contextlib.contextmanager
+def gone_after(data):
+    """Where one request is read and answered with this, and nobody listens any more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            sock, _ = listener.accept()
+            with sock:
+                sock.recv(65536)
+                listener.close()
+                sock.sendall(data)
+
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{port}/"
+        thread.join(10)
+
+
+def persistent(session, retries):
+    """A session of the same lane whose adapter tries again."""
+    session = requests.Session() if session is None else session
+    session.mount("http://", HTTPAdapter(max_retries=Retry(retries, allowed_methods=None)))
+    return session
+
+
+def test_to_who_read_it_before_an_adapter_tried_again(session):
+    with gone_after(b"") as url:
+        error = error_of(url, persistent(session, 2))
+    assert kind_of(error) == REFUSED
+    assert was_sent(error)
+
+
+def test_not_to_who_refuses_each_time_that_an_adapter_tries(session, nobody):
+    assert not was_sent(error_of(f"http://{nobody}/", persistent(session, 2)))
+
+
+def test_to_who_asked_for_digest_and_is_gone(session):
+    """The second request goes nowhere; the first was answered."""
+    challenge = 'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"'
+    with gone_after(answer(b"", "401 Unauthorized", challenge, "Connection: close")) as url:
+        error = error_of(url, session, auth=HTTPDigestAuth("me", "secret"))
+    assert kind_of(error) == REFUSED
+    assert was_sent(error)
+
+
+NO_URLS = ["http://", "ftp://127.0.0.1/", "nothing", "http://[::1/", "http://a\u2024..b/"]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+def test_not_to_what_is_no_url(session, url):
+    assert not was_sent(error_of(url, session))
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[::1/", "http://", "http://:80/"])
+def test_to_who_redirects_to_what_is_no_url(session, location):
+    with Server() as server:
+        server.on("/a", lambda _: answer(b"", "302 Found", f"Location: {location}"))
+        assert was_sent(error_of(server.url("/a"), session, "GET"))
 
 
 def sockets_to(port):

@@ -119,17 +119,22 @@ class Connection:
             exchange: the request.
             early: what was already read from the connection.
         """
+        if not self._has_spoken(exchange, early):
+            self.start(exchange)
+
+    def _has_spoken(self, exchange: Exchange, early: bytes = b"") -> bool:
+        """Whether the server has spoken, or left, before it was asked; the exchange is told."""
         try:
             early += self._overhear()
             if early:
                 raise UnsolicitedResponse(early)  # noqa: TRY301
         except BlockingIOError:
-            pass  # nothing after all
+            return False  # nothing after all
         except (OSError, MemoryError, UnsolicitedResponse) as error:
             self.exchange = exchange
             self._fail(Failure(Phase.HEAD, error))
-            return
-        self.start(exchange)
+            return True
+        return False
 
     def start(self, exchange: Exchange) -> None:
         """Send a request on this idle connection."""
@@ -183,6 +188,13 @@ class Connection:
         self.reader.close()
         self.origin.engine.deadlines.forget(self)
         self.origin.on_closed(self)
+
+    def retire(self) -> None:
+        """Close once nobody is being served; on a detached connection, that is its reader's."""
+        if self.exchange is not None:
+            self.spend()
+        elif self in self.origin.idle:
+            self.origin.on_idle_closed(self)
 
     def expire(self) -> None:
         """The deadline is over (called by the engine's deadlines)."""

@@ -8,6 +8,7 @@ something, survives from one run to the next so that connections are used again,
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import os
 import sys
@@ -268,6 +269,20 @@ class Engine:
     def is_here(self) -> bool:
         """Whether this is the engine's thread, and its hub is alive."""
         return self.pid == os.getpid() and gevent.hub._get_hub() is self.hub  # type: ignore[attr-defined]
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function where connections may be touched. To be called in any thread.
+
+        That is here and now in the engine's own thread; from another one, when its hub runs next.
+        In a forked child, and once the hub is gone, there is no such connection, and no call.
+        """
+        if self.is_here():
+            function()
+            return
+        loop = self.hub.loop
+        if self.pid == os.getpid() and loop is not None:
+            with contextlib.suppress(ValueError):  # it was destroyed meanwhile
+                loop.run_callback_threadsafe(function)
 
     def forget_detached(self, connection: Connection) -> None:
         """A detached connection was closed in another thread. Safe to call in any."""

@@ -361,6 +361,7 @@ class Origin:
             if _is_exhaustion(error, self.key) and self.engine.has_others(self):
                 self.engine.budget.exhausted()
                 self.engine.starve(self, exchange)
+                self.engine.relieve()  # idle connections make room at once
                 return False
             del self.waiting[exchange]
             if exchange.wants_times and connector is not None:

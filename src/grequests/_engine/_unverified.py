@@ -56,6 +56,6 @@ class UnverifiedConnection(TLSConnection):
             self.abort()
             exchange.connection = None
             self.origin.dispatch(exchange)
-        else:
+        elif self.served or not self._has_spoken(exchange):
             self.watch(write=False)
             super().start(exchange)
