@@ -81,16 +81,21 @@ def hang_up(_: Request) -> None:
 class Gate:
     """Holds its requests until it is opened, or until `count` of them wait.
 
+    Who has been held for `patience` seconds is hung up on.
+
     Attributes:
         arrived: how many requests have come.
         deserted: how many clients closed the connection rather than wait.
     """
 
-    def __init__(self, count: int = 0, then: Handler = say_target) -> None:
+    def __init__(
+        self, count: int = 0, then: Handler = say_target, patience: float = PATIENCE
+    ) -> None:
         self.arrived = 0
         self.deserted = 0
         self._count = count
         self._then = then
+        self._patience = patience
         self._lock = threading.Lock()
         self._inside, self._outside = socket.socketpair()
 
@@ -103,7 +108,7 @@ class Gate:
         poller = select.poll()
         poller.register(self._inside, select.POLLIN | GONE)
         poller.register(request.sock, GONE)
-        descriptors = [descriptor for descriptor, _ in poller.poll(PATIENCE * 1000)]
+        descriptors = [descriptor for descriptor, _ in poller.poll(self._patience * 1000)]
         if self._inside.fileno() in descriptors:
             return self._then(request)
         with self._lock:
@@ -164,9 +169,15 @@ class Server:
         self._routes[path] = handler
         return self
 
-    def hold(self, path: str, count: int = 0, then: Handler = say_target) -> Gate:
+    def hold(
+        self,
+        path: str,
+        count: int = 0,
+        then: Handler = say_target,
+        patience: float = PATIENCE,
+    ) -> Gate:
         """Put a gate before a path."""
-        gate = Gate(count, then)
+        gate = Gate(count, then, patience)
         self.on(path, gate)
         return gate
 

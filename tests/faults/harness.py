@@ -38,13 +38,12 @@ from grequests._green_socket import GreenSocket
 from grequests._kinds import BROKEN, PROXY, kind_of
 
 from .growth import assert_steady, settle
+from .sending import PAUSE, Forever, say, say_for_ever
 
 #: Seconds that a request may take in all, unless the case is about how long it takes.
 TOTAL = 10.0
 #: Seconds by which a loaded machine may be late.
 LATE = 5.0
-#: Seconds between two bytes, for those who send one at a time: the client has read it by then.
-PAUSE = 0.0003
 #: The step is done when the client has had its answer.
 WAITS = 10.0
 
@@ -79,19 +78,6 @@ class Hold:
 @dataclass(frozen=True)
 class Answered:
     """Wait until the client has its outcome."""
-
-
-@dataclass(frozen=True)
-class Forever:
-    """Send the same again and again, until the client has gone.
-
-    Attributes:
-        data: what.
-        every: seconds between two.
-    """
-
-    data: bytes
-    every: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -279,9 +265,9 @@ class FaultyServer(RawServer):
         """Whether the connection goes on."""
         for step in steps:
             if isinstance(step, bytes):
-                self._say(peer, step)
+                say(peer, step, self.way.step, PAUSE if self.patient else 0)
             elif isinstance(step, Forever):
-                self._say_for_ever(peer, step)
+                say_for_ever(peer, step)
             elif isinstance(step, Hold):
                 peer.wait_end()
                 return False
@@ -293,22 +279,6 @@ class FaultyServer(RawServer):
                 end(peer, step)
                 return False
         return True
-
-    def _say(self, peer: Peer, data: bytes) -> None:
-        # What is long comes in pieces; what matters is near the ends.
-        size = self.way.step or max(len(data), 1)
-        if len(data) > 3000 and self.way.step:
-            size = 997
-        for start in range(0, len(data), size):
-            peer.send(data[start : start + size])
-            if size == 1 and self.patient:
-                time.sleep(PAUSE)
-
-    def _say_for_ever(self, peer: Peer, step: Forever) -> None:
-        poller = select.poll()
-        poller.register(peer.sock, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
-        while not poller.poll(step.every * 1000):
-            peer.send(step.data)
 
 
 def wait_taken(peer: Peer) -> None:

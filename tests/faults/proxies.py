@@ -6,7 +6,6 @@ are asked for with a password, which nothing may show. Knows servers; of the lib
 
 from __future__ import annotations
 
-import select
 import ssl
 import threading
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ import grequests
 from grequests._engine._connect import _MODERN_CONNECT
 from grequests._kinds import BROKEN, MALFORMED, PROXY, READ_TIMEOUT, TLS, TOTAL_TIMEOUT
 
-from .harness import TOTAL, Bad, Fin, Fine, Forever, Hold, Reset, end
+from .harness import TOTAL, Bad, Fin, Fine, Hold, Reset, end
+from .sending import Forever, say, say_for_ever
 
 AREA = "proxies"
 USER, PASSWORD = "mallory", "hunter2/ %"
@@ -36,6 +36,7 @@ class ProxyFault:
         steps: what it does once it has read the request; as of `harness`.
         fast: the outcome in the fast lane.
         general: in the general lane, if Requests has another.
+        later: in both, if what came too early comes a byte at a time, and so at its time.
         scheme: of the URL that is asked for: https goes through a tunnel.
         tls: whether the tunnel opens and it is in the handshake that it goes wrong.
         timeout: seconds of silence, and for connecting.
@@ -46,6 +47,7 @@ class ProxyFault:
     steps: tuple[Any, ...]
     fast: Bad | Fine
     general: Bad | Fine | None = None
+    later: Bad | Fine | None = None
     scheme: str = "https"
     timeout: float = TOTAL
     total: float = TOTAL
@@ -54,7 +56,9 @@ class ProxyFault:
     def __str__(self) -> str:
         return f"{self.name} ({self.scheme})".replace(" ", "-")
 
-    def outcome(self, lane: str) -> Bad | Fine:
+    def outcome(self, lane: str, step: int | None = None) -> Bad | Fine:
+        if step and self.later is not None:
+            return self.later
         return self.fast if lane == "fast" or self.general is None else self.general
 
 
@@ -68,14 +72,20 @@ class After:
 class FaultyProxy(RawServer):
     """A proxy that fails until it is `well`; then it is itself the server at the tunnel's end.
 
+    Args:
+        fault: what it does.
+        tls: what the server at the tunnel's end shows.
+        step: bytes that it sends at once; None for all.
+
     Attributes:
         well: set once it is to do as it should.
         asked: the head of each request that came in the clear.
     """
 
-    def __init__(self, fault: ProxyFault, tls: ssl.SSLContext) -> None:
+    def __init__(self, fault: ProxyFault, tls: ssl.SSLContext, step: int | None = None) -> None:
         super().__init__(self._serve)
         self.fault = fault
+        self.step = step
         self.well = threading.Event()
         self.asked: list[bytes] = []
         self._context = tls
@@ -99,12 +109,12 @@ class FaultyProxy(RawServer):
         """Whether the connection goes on."""
         for step in self.fault.steps:
             if isinstance(step, bytes):
-                peer.send(step)
+                say(peer, step, self.step)
             elif isinstance(step, Forever):
                 say_for_ever(peer, step)
             elif isinstance(step, After):
                 peer.sock.recv(65536)
-                peer.send(step.data)
+                say(peer, step.data, self.step)
             elif isinstance(step, Hold):
                 peer.wait_end()
                 return False
@@ -112,14 +122,6 @@ class FaultyProxy(RawServer):
                 end(peer, step)
                 return False
         return True
-
-
-def say_for_ever(peer: Peer, step: Forever) -> None:
-    """Send the same again and again, until the client has gone."""
-    poller = select.poll()
-    poller.register(peer.sock, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
-    while not poller.poll(step.every * 1000):
-        peer.send(step.data)
 
 
 def head(line: str, *lines: str) -> bytes:
@@ -207,12 +209,14 @@ def _strange() -> list[ProxyFault]:
             Bad(PROXY, exceptions.ProxyError, "Tunnel connection failed: the reply has a tail"),
             # Dropped, and so the handshake goes on; here there is nobody at its other end.
             _READ_TIMEOUT,
+            _TLS,
             timeout=0.4,
         ),
         ProxyFault(
             "CONNECT: 200 with a body",
             (head("200 OK", "Content-Length: 4") + b"body", Hold()),
             Bad(PROXY, exceptions.ProxyError, "Tunnel connection failed: the reply has a tail"),
+            _READ_TIMEOUT,
             _READ_TIMEOUT,
             timeout=0.4,
         ),

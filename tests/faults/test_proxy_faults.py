@@ -129,16 +129,18 @@ def bad_then_well(
     if session is not None:
         session.close()
     grequests.close()
-    check_one_of(result, fault.outcome(lane))
+    check_one_of(result, fault.outcome(lane, proxy.step))
     check(following, Fine(b"/next"))
     return result, following
 
 
 @lanes
+@pytest.mark.parametrize("step", [None, 1], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_fault(
     no_leaks: None,
     fault: ProxyFault,
+    step: int | None,
     lane: str,
     tls: ssl.SSLContext,
     ca_file: str,
@@ -146,7 +148,7 @@ def test_a_fault(
 ) -> None:
     listen_closely(lane, caplog)
     told: list[str] = []
-    with FaultyProxy(fault, tls) as proxy:
+    with FaultyProxy(fault, tls, step) as proxy:
         result, following = bad_then_well(proxy, lane, ca_file, told)
     assert (type(following.response) is grequests.Response) is (lane == "fast")
     # It was said to the proxy, and to nobody else.
