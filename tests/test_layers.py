@@ -126,6 +126,7 @@ MAY_IMPORT = {
     "_environment": set(),
     "_body_limit": {"_exceptions"},
     "_decode": {"_body_limit", "_exceptions"},
+    "_strict": {"_decode"},
     "_stock": {"_stock_original", "_stock_watch"},
     "_stock_original": set(),
     "_stock_watch": {"_stock_original"},

@@ -30,6 +30,7 @@ from ._prepare import PLAIN_URL, NotPlainError, Prepared, address
 from ._recheck import recheck, refuse
 from ._response import Response, build_raw
 from ._retries import after_failure, after_status, is_to_retry
+from ._strict import expect_whole
 from ._translate import warn_unverified
 
 if TYPE_CHECKING:
@@ -264,6 +265,8 @@ def leave_undecoded(response: Response, body: bytes) -> None:
     """Have a body fail to be decoded when it is read, as a body that is still to come would."""
     raw = build_raw(response._head, response._source)
     raw._fp = io.BytesIO(body)  # type: ignore[assignment]
+    raw.length_remaining = len(body)
+    expect_whole(raw)
     response.raw = raw
     response._content = False
     response._content_consumed = False

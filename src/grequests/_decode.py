@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 _CODING: Final = re.compile(rb"\ncontent-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _FOLDS: Final = re.compile(r"(?<![ \t])[ \t]*((?:\r\n[ \t]+)+)")
 #: zlib's window for gzip, and only gzip.
-_GZIP: Final = 16 + zlib.MAX_WBITS
+GZIP: Final = 16 + zlib.MAX_WBITS
 #: Members that a gzip stream may have, and for how many bytes in them it may have one more. Those
 #: who write many (bgzip, logs that are appended to) put kilobytes into each.
 _MEMBERS: Final = 1000
 _PER_MEMBER: Final = 64
 _PIECE: Final = 16384
-_MEMBER: Final = b"\x1f\x8b\x08"
+MEMBER: Final = b"\x1f\x8b\x08"
 #: Frames, and those to be skipped.
 _FRAME: Final = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 #: As urllib3 has it.
 _LINKS: Final = 5
-_CUT: Final = "the compressed data ends too early"
+CUT: Final = "the compressed data ends too early"
 
 
 def decode_body(head: bytes, body: bytes, limit: int | None = None) -> bytes:
@@ -79,8 +79,9 @@ def _decoded(coding: str, body: bytes, limit: int | None) -> bytes:
     except _FloodError:
         raise
     except (zlib.error, DecodeError) as error:
-        _as_urllib3(coding, body, limit)  # which says it in its own words, but for what is cut
-        raise DecodeError(_CUT) from error
+        # It says it in its own words, but for what is cut and what is broken in later members.
+        _read(coding, body, limit)
+        raise DecodeError(str(error)) from error
     if coding == "zstd":
         _check_frames(body)
     return _as_urllib3(coding, body, limit)
@@ -126,15 +127,15 @@ def _gunzip(body: bytes, most: int) -> bytes:
     What follows a member and does not begin as one is dropped, as everybody does.
 
     Raises:
-        zlib.error: a member is none, or is cut.
+        zlib.error: a member is none, is broken or is cut.
         DecodeError: there are too many of them.
     """
-    inflater = zlib.decompressobj(_GZIP)
+    inflater = zlib.decompressobj(GZIP)
     whole = inflater.decompress(body, most)
     if (inflater.eof and not inflater.unused_data) or (most and len(whole) == most):
         return whole
     if not inflater.eof:
-        raise zlib.error(_CUT)
+        raise zlib.error(CUT)
     return _gunzip_members(body, len(body) - len(inflater.unused_data), whole, most)
 
 
@@ -144,25 +145,20 @@ def _gunzip_members(body: bytes, start: int, first: bytes, most: int) -> bytes:
     A member is given a piece at a time: what is left of a piece is copied for each.
     """
     pieces, size, members = [first], len(first), 1
-    while body.startswith(_MEMBER, start) and not (most and size >= most):
-        inflater = zlib.decompressobj(_GZIP)
+    while body.startswith(MEMBER, start) and not (most and size >= most):
+        inflater = zlib.decompressobj(GZIP)
         members += 1
         if members > _MEMBERS + size // _PER_MEMBER:
             msg = f"more than {members - 1} gzip members with {size} bytes in them"
             raise _FloodError(msg)
-        try:
-            while not inflater.eof and start < len(body) and not (most and size >= most):
-                piece = body[start : start + _PIECE]
-                made = inflater.decompress(
-                    inflater.unconsumed_tail + piece, most - size if most else 0
-                )
-                start += len(piece) - len(inflater.unused_data)
-                pieces.append(made)
-                size += len(made)
-        except zlib.error:
-            break
+        while not inflater.eof and start < len(body) and not (most and size >= most):
+            piece = body[start : start + _PIECE]
+            made = inflater.decompress(inflater.unconsumed_tail + piece, most - size if most else 0)
+            start += len(piece) - len(inflater.unused_data)
+            pieces.append(made)
+            size += len(made)
         if not (inflater.eof or (most and size >= most)):
-            raise zlib.error(_CUT)
+            raise zlib.error(CUT)
     return b"".join(pieces)
 
 
@@ -179,7 +175,7 @@ def _inflate(body: bytes, most: int) -> bytes:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         whole = inflater.decompress(body, most)
     if not (inflater.eof or (most and len(whole) == most)):
-        raise zlib.error(_CUT)
+        raise zlib.error(CUT)
     return whole
 
 
@@ -196,6 +192,18 @@ def _as_urllib3(coding: str, body: bytes, limit: int | None) -> bytes:
     Raises:
         DecodeError: it is not what it should be, or is cut.
     """
+    decoded, decoder = _read(coding, body, limit)
+    if body and is_unfinished(decoder):
+        raise DecodeError(CUT)
+    return decoded
+
+
+def _read(coding: str, body: bytes, limit: int | None) -> tuple[bytes, Any]:
+    """What urllib3 makes of a body, and the decoder that was asked.
+
+    Raises:
+        DecodeError: nothing.
+    """
     raw = HTTPResponse(
         io.BytesIO(body), headers={"content-encoding": coding}, preload_content=False
     )
@@ -204,12 +212,10 @@ def _as_urllib3(coding: str, body: bytes, limit: int | None) -> bytes:
     with body_limit(limit):
         pieces = list(raw.stream(CONTENT_CHUNK_SIZE, decode_content=True))
         pieces.append(raw._flush_decoder())
-    if body and _is_unfinished(raw._decoder):
-        raise DecodeError(_CUT)
-    return b"".join(pieces)
+    return b"".join(pieces), raw._decoder
 
 
-def _is_unfinished(decoder: Any) -> bool:
+def is_unfinished(decoder: Any) -> bool:
     """Whether a decoder of urllib3's, bounded or not, waits for more."""
     inner: Any = getattr(getattr(decoder, "_decoder", decoder), "_obj", None)
     is_finished = getattr(inner, "is_finished", None)

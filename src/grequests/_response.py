@@ -21,6 +21,7 @@ from requests.utils import get_encoding_from_headers
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
 from ._decode import unfold
+from ._strict import expect_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,6 +234,7 @@ def build_streamed_raw(head: bytes, source: tuple[Any, ...], stream: BodyStream)
     raw = _wrap(original, source)
     if connection is not None and not original.isclosed():
         raw._connection = _StreamedConnection(connection)  # type: ignore[assignment]
+    expect_whole(raw)
     return raw
 
 

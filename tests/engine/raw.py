@@ -7,12 +7,13 @@ a thread of its own, so that a test's hub is the only one there is.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 from gevent.event import Event
@@ -259,6 +260,23 @@ class Asked(Exchange):
         outcome = self.wait()
         assert isinstance(outcome, Failure), outcome
         return outcome
+
+
+Opened = TypeVar("Opened")
+
+
+def at_same_port(
+    open_first: Callable[[], Opened], open_second: Callable[[int], Opened]
+) -> tuple[Opened, Opened]:
+    """Two servers of two hosts at the same port, which nobody else has at the second."""
+    for _ in range(20):
+        first = open_first()
+        try:
+            return first, open_second(first.port)  # type: ignore[attr-defined]
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise AssertionError("no port is free at both")
 
 
 def origin_of(server: RawServer, *, engine: Engine | None = None, **key: Any) -> Origin:

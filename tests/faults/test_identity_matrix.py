@@ -23,7 +23,7 @@ from typing import Any
 import gevent
 import pytest
 import requests
-from engine.raw import Peer, RawServer, answer
+from engine.raw import Peer, RawServer, answer, at_same_port
 from programs import program
 from servers import eventually
 from requests_toolbelt.adapters.source import SourceAddressAdapter
@@ -134,9 +134,11 @@ class Town:
         context.verify_mode = ssl.CERT_OPTIONAL
         context.sni_callback = note_name
         enter = stack.enter_context
-        self.one = enter(Place("one", context))
+        self.one, self.other_host = at_same_port(
+            lambda: enter(Place("one", context)),
+            lambda port: enter(Place("other host", context, host="127.0.0.2", port=port)),
+        )
         self.two = enter(Place("two", context))
-        self.other_host = enter(Place("other host", context, host="127.0.0.2", port=self.one.port))
         self.proxy = enter(Place("proxy", context))
         self.proxy_2 = enter(Place("proxy 2", context))
         self.places = [self.one, self.two, self.other_host, self.proxy, self.proxy_2]

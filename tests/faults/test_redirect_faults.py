@@ -18,7 +18,7 @@ import gevent
 import pytest
 import requests
 import trustme
-from engine.raw import Peer, RawServer, answer
+from engine.raw import Peer, RawServer, answer, at_same_port
 from requests import exceptions
 from ways import lanes_taken
 
@@ -83,11 +83,13 @@ class Sites:
     def pair(self, other: str) -> tuple[str, str]:
         """The roots of A and B."""
         theirs, ours, host, same_port = OTHERS[other]
-        a = self.open(ours)
-        port = a.port
-        if host != "localhost":  # which is A by another name
-            port = self.open(theirs, host, a.port if same_port else 0).port
-        return a.url, f"{theirs}://{host}:{port}"
+        if host == "localhost":  # which is A by another name
+            a = b = self.open(ours)
+        elif same_port:
+            a, b = at_same_port(lambda: self.open(ours), lambda port: self.open(theirs, host, port))
+        else:
+            a, b = self.open(ours), self.open(theirs, host)
+        return a.url, f"{theirs}://{host}:{b.port}"
 
     def lead(self, status: int, there: str, back: str, *headers: str) -> None:
         """From /start to there, and back from there."""

@@ -102,7 +102,8 @@ def test_a_redirects_body_is_bounded_in_downloads(session, tmp_path: Any) -> Non
             requests = [
                 grequests.get(f"{server.url}/{name}", session=session) for name in ("big", "small")
             ]
-            big, small = client.download(requests, tmp_path)
+            found = sorted(client.download(requests, tmp_path), key=lambda each: each.index)
+            big, small = found
         grequests.close()
         if session is not None:
             session.close()

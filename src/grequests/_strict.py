@@ -1,0 +1,224 @@
+"""Bodies that urllib3 decodes as they are read: an end that comes too early is an error.
+
+urllib3 gives what there is of gzip, deflate and Brotli, and says nothing; of zstd it says that
+something is missing, if somebody reads on after the last byte. Whoever reads a stream, or has a
+response hook, would take a part for the whole.
+
+`_decode` does the same for bodies that are here. Knows urllib3's responses and decoders only.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from urllib3.exceptions import DecodeError
+from urllib3.response import ContentDecoder, GzipDecoder
+from urllib3.util.response import is_fp_closed
+
+from ._decode import CUT, GZIP, MEMBER, is_unfinished
+
+if TYPE_CHECKING:
+    from urllib3 import HTTPResponse
+
+__all__ = ["expect_whole"]
+
+
+def expect_whole(raw: HTTPResponse) -> None:
+    """Have a response fail to be decoded where its body ends before its content codings do.
+
+    To be called before anything is read. Who reads it without decoding is told nothing.
+    """
+    if "content-encoding" not in raw.headers:
+        return
+    # Bound on the object itself, whose type stays what it was; weakly, or else it would have to
+    # wait for the garbage collector, and its socket with it.
+    of: Any = ref(raw)
+    some: Any = raw
+    for method in (_init_decoder, _decode, _raw_read, _flush_decoder):
+        setattr(some, method.__name__, partial(method, of))
+
+
+def _init_decoder(of: Any) -> None:
+    raw = of()
+    type(raw)._init_decoder(raw)
+    if raw._decoder is not None and type(raw._decoder) is not _Whole:
+        raw._decoder = _Whole(raw._decoder)
+
+
+# The end is seen as the last bytes are decoded, or where nothing comes any more, or by who reads
+# chunks.
+
+
+def _decode(of: Any, *args: Any, **kwargs: Any) -> Any:
+    raw = of()
+    is_end = is_fp_closed(raw._fp)
+    if is_end:
+        _expect_end(raw)
+    made = type(raw)._decode(raw, *args, **kwargs)
+    if is_end:
+        _look(raw)
+    return made
+
+
+def _raw_read(of: Any, amt: int | None = None, **kwargs: Any) -> Any:
+    raw = of()
+    data = type(raw)._raw_read(raw, amt, **kwargs)
+    if not data and amt != 0:
+        _expect_end(raw)
+        _look(raw)
+    return data
+
+
+def _flush_decoder(of: Any) -> Any:
+    raw = of()
+    made = type(raw)._flush_decoder(raw)
+    _look(raw)
+    return made
+
+
+def _expect_end(raw: Any) -> None:
+    if type(raw._decoder) is _Whole:
+        raw._decoder.is_end = True
+
+
+def _look(raw: Any) -> None:
+    decoder = raw._decoder
+    if type(decoder) is _Whole and decoder.is_cut and not decoder.has_unconsumed_tail:
+        decoder.has_failed = True
+        raw._has_decoded_content = False  # what is left may be read, as it came
+        raise DecodeError(CUT)
+
+
+class _Link(ContentDecoder):
+    """A decoder that knows whether it was given anything.
+
+    Args:
+        decoder: of urllib3's, for one coding.
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = _Gunzip() if type(decoder) is GzipDecoder else decoder
+        self._is_fed = False
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """As the decoder does it."""
+        self._is_fed = self._is_fed or bool(data)
+        made: bytes = self._decoder.decompress(data, max_length=max_length)
+        return made
+
+    @property
+    def has_unconsumed_tail(self) -> bool:
+        """Whether there is more to come without more input."""
+        return bool(self._decoder.has_unconsumed_tail)
+
+    def flush(self) -> bytes:
+        """What is left."""
+        made: bytes = self._decoder.flush()
+        return made
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it waits for more."""
+        return self._is_fed and is_unfinished(self._decoder)
+
+
+class _Whole(ContentDecoder):
+    """All that decodes a body, and whether it waits for more.
+
+    Args:
+        decoder: of urllib3's, for one coding or a chain of them.
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        chain = getattr(decoder, "_decoders", None)
+        if chain is None:
+            self._links = [_Link(decoder)]
+            self._decoder: Any = self._links[0]
+        else:
+            self._links = decoder._decoders = [_Link(each) for each in chain]
+            self._decoder = decoder
+        #: Whether there is no more input.
+        self.is_end = False
+        #: Whether somebody was told already.
+        self.has_failed = False
+        #: Whether it gave as much as was asked for, so that there may be more.
+        self._is_full = False
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """As the decoder does it."""
+        try:
+            made: bytes = self._decoder.decompress(data, max_length=max_length)
+        except Exception:
+            self.has_failed = True
+            raise
+        self._is_full = 0 < max_length <= len(made)
+        return made
+
+    @property
+    def has_unconsumed_tail(self) -> bool:
+        """Whether there may be more to come without more input."""
+        if self._decoder.has_unconsumed_tail:
+            return True
+        return self.is_end and self._is_full and self.is_cut
+
+    def flush(self) -> bytes:
+        """What is left."""
+        made: bytes = self._decoder.flush()
+        return made
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether one of them waits for more."""
+        return not self.has_failed and any(each.is_cut for each in self._links)
+
+
+class _Gunzip(ContentDecoder):
+    """The members of a gzip stream as they come (RFC 1952 section 2.2).
+
+    What follows a member and does not begin as one is dropped, as everybody does; urllib3's decoder
+    does not tell it from a member that has just begun.
+    """
+
+    def __init__(self) -> None:
+        self._obj = zlib.decompressobj(GZIP)
+        self._is_over = False
+        #: What was not looked at yet: more than was asked for, or too little to tell a member by.
+        self._rest = b""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """What comes next, so many bytes at most unless that is negative.
+
+        Raises:
+            zlib.error: a member is broken.
+        """
+        made = bytearray()
+        data, self._rest = self._rest + data, b""
+        while not self._is_over:
+            if 0 <= max_length <= len(made) or (self._obj.eof and not self._begin(data)):
+                self._rest = data
+                break
+            made += self._obj.decompress(data, max(max_length - len(made), 0))
+            data = self._obj.unconsumed_tail or self._obj.unused_data
+            if not data:
+                break
+        return bytes(made)
+
+    def _begin(self, data: bytes) -> bool:
+        """Whether another member begins here."""
+        if data.startswith(MEMBER):
+            self._obj = zlib.decompressobj(GZIP)
+            return True
+        self._is_over = not MEMBER.startswith(data)
+        return False
+
+    @property
+    def has_unconsumed_tail(self) -> bool:
+        """Whether there is more to come without more input."""
+        return bool(self._rest) and not (self._obj.eof and MEMBER.startswith(self._rest))
+
+    def flush(self) -> bytes:
+        """Nothing: all there is was given."""
+        return b""

@@ -1,0 +1,242 @@
+"""Bodies that are decoded as they are read: whole, or an error where they end."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from typing import Any
+
+import brotli
+import pytest
+import requests
+from backports import zstd
+from requests.exceptions import ContentDecodingError
+from servers import Server, answer
+from urllib3 import HTTPResponse
+from urllib3.exceptions import DecodeError
+
+import grequests
+from grequests._decode import decode_body
+from grequests._strict import _Gunzip, expect_whole
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+TEXT = b"".join(b"%d bottles of beer; " % number for number in range(2000))
+
+
+def raw_deflate(data: bytes) -> bytes:
+    coder = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return coder.compress(data) + coder.flush()
+
+
+CODERS = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+    "gzip, deflate": lambda data: zlib.compress(gzip.compress(data)),
+    "br, gzip": lambda data: gzip.compress(brotli.compress(data)),
+    "gzip, zstd": lambda data: zstd.compress(gzip.compress(data)),
+}
+CODINGS = [*CODERS, "raw deflate"]
+SIZES = [1, 7, 1000, 10240, 1_000_000, None]
+
+
+def encoded(coding: str, data: bytes) -> tuple[str, bytes]:
+    """What Content-Encoding says, and the body."""
+    if coding == "raw deflate":
+        return "deflate", raw_deflate(data)
+    return coding, CODERS[coding](data)
+
+
+def response_of(coding: str, body: bytes, fp: Any = None) -> HTTPResponse:
+    raw = HTTPResponse(
+        fp or io.BytesIO(body), headers={"content-encoding": coding}, preload_content=False
+    )
+    expect_whole(raw)
+    return raw
+
+
+def read(raw: HTTPResponse, size: int | None) -> bytes:
+    """All of it, so much at a time; None for at once."""
+    if size is None:
+        return raw.read(decode_content=True)
+    return b"".join(raw.stream(size, decode_content=True))
+
+
+def serve(coding: str, body: bytes, framing: str) -> Any:
+    line = f"Content-Encoding: {coding}"
+    if framing == "length":
+        return lambda _: answer(body, "200 OK", line)
+    head = f"HTTP/1.1 200 OK\r\n{line}\r\n"
+    if framing == "close":
+        return lambda _: f"{head}Connection: close\r\n\r\n".encode() + body
+    pieces = [body[at : at + 300] for at in range(0, len(body), 300)]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces)
+    return lambda _: f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + framed + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize("coding", CODINGS)
+def test_streams(server: Server, coding: str, framing: str) -> None:
+    name, body = encoded(coding, TEXT)
+    server.on("/whole", serve(name, body, framing))
+    server.on("/cut", serve(name, body[:-5], framing))
+    for size in SIZES:
+        [whole, cut] = grequests.map(
+            [grequests.get(server.url(path), stream=True) for path in ("/whole", "/cut")]
+        )
+        assert type(cut) is grequests.Response
+        assert b"".join(whole.iter_content(size)) == TEXT
+        pieces = []
+        with pytest.raises(ContentDecodingError):  # noqa: PT012
+            for piece in cut.iter_content(size):
+                pieces.append(piece)  # noqa: PERF402 - it fails in the middle
+        assert TEXT.startswith(b"".join(pieces))
+        cut.close()
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_content_of_a_stream(server: Server, coding: str) -> None:
+    name, body = encoded(coding, TEXT)
+    server.on("/cut", serve(name, body[:-1], "length"))
+    [cut] = grequests.map([grequests.get(server.url("/cut"), stream=True)])
+    with pytest.raises(ContentDecodingError):
+        _ = cut.content
+
+
+def test_raw_reads_what_came(server: Server) -> None:
+    """Who does not decode is told nothing."""
+    _, body = encoded("gzip", TEXT)
+    server.on("/cut", serve("gzip", body[:-5], "length"))
+    [cut, again] = grequests.map([grequests.get(server.url("/cut"), stream=True) for _ in "12"])
+    assert cut.raw.read() == body[:-5]
+    assert b"".join(again.raw.stream(100, decode_content=False)) == body[:-5]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("coding", CODINGS)
+def test_with_a_hook(server: Server, coding: str, reads: bool) -> None:  # noqa: FBT001
+    name, body = encoded(coding, TEXT)
+    server.on("/cut", serve(name, body[:-5], "length"))
+    server.on("/whole", serve(name, body, "length"))
+    seen: list[Any] = []
+
+    def hook(response: requests.Response, **_: Any) -> None:
+        seen.append(type(response))
+        if reads:
+            seen.append(response.content)
+
+    hooks = {"response": hook}
+    cut = grequests.get(server.url("/cut"), hooks=hooks).send()
+    assert type(cut.exception) is ContentDecodingError
+    assert cut.response is None
+    assert seen == [grequests.Response]
+    whole = grequests.get(server.url("/whole"), hooks=hooks).send()
+    assert whole.response.content == TEXT
+    assert seen[-1] == (TEXT if reads else grequests.Response)
+
+
+def test_a_download_of_what_is_cut(server: Server, tmp_path: Any) -> None:
+    _, body = encoded("gzip", TEXT)
+    server.on("/cut", serve("gzip", body[:-5], "length"))
+    with grequests.Client(retry=None) as client:
+        [found] = client.download([grequests.get(server.url("/cut"))], tmp_path)
+    assert isinstance(found.error, ContentDecodingError)
+    assert list(tmp_path.iterdir()) == []
+
+
+GZIP = gzip.compress(TEXT, mtime=0)
+SMALL = gzip.compress(b"small", mtime=0)
+#: Bodies in gzip that may end as they do, and such as may not.
+ENDS = {
+    "whole": (GZIP, True),
+    "two": (GZIP + SMALL, True),
+    "many": (SMALL * 50, True),
+    "empty members": (gzip.compress(b"") * 3 + SMALL, True),
+    "rubbish": (GZIP + b"rubbish", True),
+    "zeros": (GZIP + bytes(600), True),
+    "one zero": (GZIP + b"\0", True),
+    "half a beginning": (GZIP + b"\x1f\x8b", True),
+    "a second one cut in its head": (GZIP + SMALL[:3], False),
+    "a second one cut": (GZIP + SMALL[:-1], False),
+    "rubbish, then one": (GZIP + b"rubbish" + SMALL, True),
+    "a second one with a wrong sum": (GZIP + SMALL[:-8] + bytes(8), False),
+    "a second one that is broken": (GZIP + SMALL[:10] + b"\xff" * 20, False),
+    "cut": (GZIP[:-1], False),
+    "cut in its head": (GZIP[:5], False),
+    "nothing": (b"", True),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ENDS)
+def test_the_ends_of_gzip(name: str, size: int | None) -> None:
+    """As a body that is decoded at once has them; as urllib3 has them, but for what is cut or broken."""
+    body, is_whole = ENDS[name]
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip"
+    raw = response_of("gzip", body)
+    if not is_whole:
+        why = "ends too early" if "cut" in name else "failed to decode"
+        with pytest.raises(DecodeError, match=why):
+            read(raw, size)
+        why = "ends too early" if "cut" in name else "Error -3 while decompressing data"
+        with pytest.raises(ContentDecodingError, match=why):
+            decode_body(head, body)
+        return
+    found = read(raw, size)
+    assert found == decode_body(head, body)
+    plain = HTTPResponse(
+        io.BytesIO(body), headers={"content-encoding": "gzip"}, preload_content=False
+    )
+    assert found == plain.read(decode_content=True)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_every_place_at_which_it_may_be_cut(coding: str) -> None:
+    name, body = encoded(coding, TEXT[:300])
+    for end in range(1, len(body)):
+        raw = response_of(name, body[:end])
+        with pytest.raises(DecodeError):
+            b"".join(raw.stream(50, decode_content=True))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 100, -1])
+@pytest.mark.parametrize("step", [1, 2, 3, 1000])
+def test_so_much_at_most(size: int, step: int) -> None:
+    """However little goes in and comes out at a time, nothing is lost."""
+    decoder, made = _Gunzip(), []
+    body = SMALL + gzip.compress(bytes(5000)) + SMALL
+    for start in range(0, len(body), step):
+        made.append(decoder.decompress(body[start : start + step], size))
+        assert size < 0 or len(made[-1]) <= size
+    made.append(decoder.decompress(b""))
+    assert b"".join(made) == b"small" + bytes(5000) + b"small"
+    assert not decoder.has_unconsumed_tail
+
+
+@pytest.mark.parametrize("body", [GZIP[:-5], b"no gzip at all", GZIP[:-8] + bytes(8)])
+@pytest.mark.parametrize("follows", [True, False])
+def test_the_body_of_a_redirect(server: Server, body: bytes, follows: bool) -> None:  # noqa: FBT001
+    """Nobody reads it, hooks or not: it leads on nevertheless, as in Requests."""
+    lines = ("Content-Encoding: gzip", "Location: /end")
+    server.on("/start", lambda _: answer(body, "302 Found", *lines))
+    seen: list[Any] = []
+    hooks = {"response": lambda response, **_: seen.append(response.status_code)}
+    asked = grequests.get(server.url("/start"), hooks=hooks, allow_redirects=follows).send()
+    if follows:
+        assert asked.response.text == "/end"
+        assert seen == [302, 200]
+    else:
+        assert asked.response.status_code == 302
+        assert asked.response.content == b""
+
+
+def test_too_many_codings(server: Server) -> None:
+    """It fails when it is read, as ever."""
+    server.on("/many", serve(", ".join(["gzip"] * 9), GZIP, "length"))
+    [many] = grequests.map([grequests.get(server.url("/many"), stream=True)])
+    with pytest.raises(ContentDecodingError, match="Too many content encodings"):
+        _ = many.content
