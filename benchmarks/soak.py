@@ -31,8 +31,8 @@ SPARE = 600
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[tuple[dict[str, int], dict[str, Any]]]:
-    """The server's ports while it runs, and what it has seen, once it has ended."""
+def serving() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Where the server is while it runs, and what it has seen, once it has ended."""
     seen: dict[str, Any] = {}
     # A session of its own: Ctrl-C is for us; it ends when its stdin does.
     server = subprocess.Popen(
@@ -65,9 +65,9 @@ def soak(count: int, wanted: int) -> tuple[dict[str, Any], list[figures.Sample]]
     if held < wanted:
         print(f"only {held:,} at once: that is what the limit allows", file=sys.stderr)
     gevent.get_hub().threadpool.apply(int)  # both have descriptors of their own from then on
-    with serving() as (ports, seen):
+    with serving() as (told, seen):
         before = limits.opened()
-        one = Soak(count, held, ports)
+        one = Soak(count, held, told["ports"], told["authority"])
         found = one.run()
         one.close()
         gc.collect()  # failures of the general lane leave a connection to it here and there

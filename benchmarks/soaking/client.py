@@ -15,6 +15,8 @@ from grequests._engine import current_engine
 from soaking import figures, limits, plan
 from soaking.judge import Tally
 
+#: What a plain GET's number is not, divided by `plan.SECURE`.
+_RARE = frozenset({13, 21, 37, 3})
 #: Seconds between two lines about how it goes.
 SPEAK = 10.0
 
@@ -29,17 +31,19 @@ class Soak:
     Args:
         count: how many requests.
         held: how many at once.
-        ports: of the server, the one that answers and the one that refuses.
+        ports: of the server, by name.
+        authority: a file of certificates, of whom to trust.
 
     """
 
-    def __init__(self, count: int, held: int, ports: dict[str, int]) -> None:
+    def __init__(self, count: int, held: int, ports: dict[str, int], authority: str) -> None:
         self.count = count
         self.held = held
         self.pulled = self.done = 0
         self.tally = Tally(count)
         self.samples: list[figures.Sample] = []
         self._ports = ports
+        self._authority = authority
         self._general = Subclass()
         self._hopping = requests.Session()
         self._general.max_redirects = self._hopping.max_redirects = plan.HOPS
@@ -48,12 +52,12 @@ class Soak:
 
     def requests(self) -> Iterator[Any]:
         """Make them as they are asked for."""
-        port, get = self._ports["port"], grequests.get
+        port, get = self._ports["plain"], grequests.get
         many = [f"http://{host}:{port}/" for host in plan.MANY]
         of_many = len(many)
         for number in range(self.count):
             self.pulled = number + 1
-            if number % 100 not in (13, 21, 37) and number % 499:
+            if number % plan.SECURE not in _RARE and number % 499:
                 yield get(f"{many[number % of_many]}{number}")
             else:
                 yield self._rare(number)
@@ -70,9 +74,11 @@ class Soak:
             options["timeout"] = (10, plan.SILENCE)
         if method == "POST":
             options["data"] = plan.body_of(number)
-        port = self._ports["refusing" if fault == "refused" else "port"]
-        host = plan.MANY[0] if fault == "refused" else plan.host_of(number)
-        return grequests.request(method, f"http://{host}:{port}/{number}", **options)
+        scheme = "http"
+        if plan.is_secure(number):
+            scheme, options["verify"] = "https", self._authority
+        place = f"{plan.host_of(number)}:{self._ports[plan.port_of(number)]}"
+        return grequests.request(method, f"{scheme}://{place}/{number}", **options)
 
     def run(self) -> dict[str, Any]:
         """Send everything, and say what came of it."""
@@ -100,6 +106,7 @@ class Soak:
             "cpu": round(cpu, 1),
             "faulty": self.pulled // plan.EVERY,
             "general": sum(map(plan.is_general, range(self.pulled))),
+            "secure": sum(map(plan.is_secure, range(self.pulled))),
             "lost": self.tally.lost(self.pulled),
             "came twice": self.tally.twice,
             "wrong bodies": self.tally.wrong,

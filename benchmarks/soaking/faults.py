@@ -243,6 +243,15 @@ def cut_once(server: Server, connection: Connection, number: int) -> None:
     cut_by_length(server, connection, number)
 
 
+# In TLS. (Faults of handshakes have ports of their own: there nobody says a number.)
+
+
+def ragged(server: Server, connection: Connection, number: int) -> None:
+    """A body that only the end of the stream ends, which anybody on the way might have ended."""
+    server.send(connection, right.head(b"Connection: close") + body_of(number))
+    server.drop(connection, ragged=True)
+
+
 def halved(number: int) -> bytes:
     """A right answer, as far as it goes."""
     body = body_of(number)
@@ -278,4 +287,5 @@ TABLE: dict[str, Callable[[Server, Connection, int], None]] = {
     "body after 204": body_after_204,
     "busy once": busy_once,
     "cut once": cut_once,
+    "TLS ragged": ragged,
 }

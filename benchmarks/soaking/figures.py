@@ -116,7 +116,8 @@ def table(figures: dict[str, Any], found: Sequence[Check]) -> str:
         (
             f"{figures['date']}, {figures['revision']}, {figures['machine']}. "
             f"{figures['done']:,} requests, {figures['faulty']:,} of them with one of {len(figures['faults'])} faults, "
-            f"{figures['general']:,} by the general lane; {figures['held']:,} at once, each on a "
+            f"{figures['general']:,} by the general lane, {figures['secure']:,} through TLS; "
+            f"{figures['held']:,} at once, each on a "
             f"connection of its own. {figures['seconds']:,.0f} s, "
             f"{figures['done'] / figures['seconds']:,.0f} requests/s, "
             f"{figures['cpu'] / figures['done'] * 1e6:.0f} us of CPU per request (checks "

@@ -47,12 +47,19 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "body after 204": frozenset({OK}),
     "busy once": frozenset({OK}),
     "cut once": frozenset({OK}),
+    "TLS garbage": frozenset({kinds.TLS}),
+    "TLS cut": frozenset({kinds.TLS}),
+    "TLS stranger": frozenset({kinds.CERTIFICATE}),
+    "TLS ragged": frozenset({kinds.TRUNCATED}),
 }
 #: What a body is of which urllib3 does not say that it is cut.
 PART = "part of a body"
 #: The same in the general lane, where Requests is the lenient one: urllib3 does not look for the end
-#: of gzip.
-GENERAL: dict[str, frozenset[str]] = {"cut gzip": frozenset({PART, kinds.ENCODING})}
+#: of gzip, and bears TLS without an end.
+GENERAL: dict[str, frozenset[str]] = {
+    "cut gzip": frozenset({PART, kinds.ENCODING}),
+    "TLS ragged": frozenset({OK}),
+}
 
 #: Examples that are kept of each thing that should not be.
 _EXAMPLES = 10

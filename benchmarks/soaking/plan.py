@@ -14,6 +14,9 @@ EVERY = 100
 _AT = 37
 #: The same for the general lane: of those that meet none, and of those that do.
 _GENERAL, _GENERAL_FAULT = 499, 23
+#: One in so many goes through TLS, and which; the same for those that meet a fault, and for POSTs.
+SECURE, _SECURE_AT = 50, 3
+_SECURE_FAULT, _SECURE_POST = 7, 8
 
 #: Every fault there is; they come in turns.
 FAULTS = (
@@ -46,6 +49,10 @@ FAULTS = (
     "body after 204",
     "busy once",
     "cut once",
+    "TLS garbage",
+    "TLS cut",
+    "TLS stranger",
+    "TLS ragged",
 )
 #: Faults that strike an idle connection: they have hosts of their own, where there are such.
 IDLE = frozenset({"close while idle", "unsolicited"})
@@ -71,6 +78,25 @@ def fault_of(number: int) -> str | None:
     return FAULTS[number // EVERY % len(FAULTS)]
 
 
+def is_secure(number: int) -> bool:
+    """Whether a request goes through TLS."""
+    fault = fault_of(number)
+    if fault is not None:
+        is_meant = number // EVERY % _SECURE_FAULT == 1 and fault not in {*IDLE, "refused"}
+        return is_meant or fault.startswith("TLS")
+    if number % 200 == 21:
+        return number // 200 % _SECURE_POST == 5  # noqa: PLR2004
+    return number % SECURE == _SECURE_AT
+
+
+def port_of(number: int) -> str:
+    """The name of the server's port that a request goes to."""
+    fault = fault_of(number)
+    if fault in {"refused", "TLS garbage", "TLS cut", "TLS stranger"}:
+        return str(fault)
+    return "TLS" if is_secure(number) else "plain"
+
+
 def is_general(number: int) -> bool:
     """Whether a request takes the general lane."""
     if number % EVERY == _AT:
@@ -89,7 +115,10 @@ def host_of(number: int) -> str:
     """The address that a request goes to."""
     if number % 200 == 21:
         return POSTS[number // 200 % len(POSTS)]
-    if fault_of(number) in IDLE:
+    fault = fault_of(number)
+    if fault == "refused":
+        return MANY[0]
+    if fault in IDLE:
         return QUIET[number // EVERY % len(QUIET)]
     return MANY[number % len(MANY)]
 

@@ -1,8 +1,8 @@
-"""The server of the soak: one epoll, plain sockets, right answers and wrong ones.
+"""The server of the soak: one epoll, sockets with TLS and without, right answers and wrong ones.
 
     python -m soaking.server
 
-Says its ports on stdout as JSON, serves until its stdin ends, then says what it has seen.
+Says its ports, and whom to trust, on stdout as JSON, serves until its stdin ends, then says what it has seen.
 It knows each request by its number (`plan`), so it also checks the client: a connection on which
 something stood behind a response must not carry another request.
 """
@@ -14,14 +14,16 @@ import heapq
 import json
 import select
 import socket
+import ssl
 import struct
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from soaking import faults, limits
+from soaking import faults, limits, secure
 from soaking.answers import head, whole
 from soaking.plan import MANY, POSTS, QUIET, body_of, fault_of, is_general
 
@@ -29,6 +31,8 @@ END = b"\r\n\r\n"
 #: Closes with a reset rather than an end.
 _RESET = struct.pack("ii", 1, 0)
 _NOTHING = memoryview(b"")
+#: What says that a socket, or TLS on it, has to wait.
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 #: Seconds between two looks at what is due, and how many looks answers may be ahead.
 TICK, RING = 0.01, 128
 
@@ -36,10 +40,11 @@ TICK, RING = 0.01, 128
 class Connection:
     """One accepted socket: what has come in, what is still to go out."""
 
-    __slots__ = ("asked", "closed", "incoming", "number", "outgoing", "sock", "spoilt")
+    __slots__ = ("asked", "closed", "incoming", "manner", "number", "outgoing", "sock", "spoilt")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, manner: str) -> None:
         self.sock = sock
+        self.manner = manner
         self.number = sock.fileno()
         self.incoming = b""
         self.outgoing = _NOTHING
@@ -56,12 +61,18 @@ class Server:
     def __init__(self) -> None:
         self.epoll = select.epoll()
         self.connections: dict[int, Connection] = {}
-        self.listeners: dict[int, socket.socket] = {}
-        self.port = self._listen((*MANY, *POSTS, *QUIET))
+        self.listeners: dict[int, tuple[socket.socket, str]] = {}
+        self.authority, self._contexts = secure.authorities()
+        #: Ports by what is spoken there.
+        self.ports = {"plain": self._listen("plain", (*MANY, *POSTS, *QUIET))}
+        self.ports |= {
+            manner: self._listen(manner, (*MANY, *POSTS))
+            for manner in ("TLS", "TLS garbage", "TLS cut", "TLS stranger")
+        }
         # Bound and not listened on: nobody else gets the port, and who connects is refused.
         self._closed_port = socket.socket()
         self._closed_port.bind((MANY[0], 0))
-        self.refusing: int = self._closed_port.getsockname()[1]
+        self.ports["refused"] = self._closed_port.getsockname()[1]
         self.counts: Counter[str] = Counter()
         self.peak = 0
         #: Answers by the hundredth of a second in which they go out, a ring of them.
@@ -73,13 +84,13 @@ class Server:
         self.once: set[int] = set()
         self.zeros = faults.bomb()
 
-    def _listen(self, hosts: tuple[str, ...]) -> int:
+    def _listen(self, manner: str, hosts: tuple[str, ...]) -> int:
         port = 0
         for host in hosts:
             listener = socket.create_server((host, port), backlog=4096)
             port = listener.getsockname()[1]
             listener.setblocking(False)
-            self.listeners[listener.fileno()] = listener
+            self.listeners[listener.fileno()] = listener, manner
             self.epoll.register(listener, select.EPOLLIN)
         return port
 
@@ -98,7 +109,7 @@ class Server:
                     if event & ~select.EPOLLOUT and not connection.closed:
                         receive(connection)
                 elif number in listeners:
-                    self.accept(listeners[number])
+                    self.accept(*listeners[number])
                 elif number == control:
                     return
             if self._tick < _now():
@@ -126,7 +137,7 @@ class Server:
             _, _, function, args = heapq.heappop(due)
             function(*args)
 
-    def accept(self, listener: socket.socket) -> None:
+    def accept(self, listener: socket.socket, manner: str) -> None:
         """Accept everything that is in the backlog."""
         while True:
             try:
@@ -138,7 +149,11 @@ class Server:
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(sock)
+            if manner in self._contexts:
+                sock = self._contexts[manner].wrap_socket(
+                    sock, server_side=True, do_handshake_on_connect=False
+                )
+            connection = Connection(sock, manner)
             self.connections[connection.number] = connection
             self.epoll.register(connection.number, select.EPOLLIN)
             self.counts["accepted"] += 1
@@ -148,11 +163,15 @@ class Server:
         """Read what has come and answer it if it is a whole request."""
         try:
             data = connection.sock.recv(65536)
-        except BlockingIOError:
+        except WOULD_BLOCK:
             return
         except OSError:
             data = b""
         if not data:
+            self.drop(connection)
+            return
+        if connection.manner in secure.REPLIES:
+            self.send(connection, secure.REPLIES[connection.manner])
             self.drop(connection)
             return
         if connection.incoming or not data.endswith(END) or not data.startswith(b"GET /"):
@@ -206,7 +225,7 @@ class Server:
             return
         try:
             count = connection.sock.send(data)
-        except BlockingIOError:
+        except WOULD_BLOCK:
             count = 0
         except OSError:
             self.drop(connection)
@@ -219,7 +238,7 @@ class Server:
         """Send what the socket takes now."""
         try:
             count = connection.sock.send(connection.outgoing)
-        except BlockingIOError:
+        except WOULD_BLOCK:
             return
         except OSError:
             self.drop(connection)
@@ -236,8 +255,8 @@ class Server:
         """
         connection.spoilt = not is_general(number)
 
-    def drop(self, connection: Connection, *, reset: bool = False) -> None:
-        """Close a connection and forget it."""
+    def drop(self, connection: Connection, *, reset: bool = False, ragged: bool = False) -> None:
+        """Close a connection and forget it; ragged: without a goodbye in TLS."""
         if connection.closed:
             return
         connection.closed = True
@@ -245,6 +264,9 @@ class Server:
         if reset:
             with contextlib.suppress(OSError):
                 connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        elif isinstance(connection.sock, ssl.SSLSocket) and not ragged:
+            with contextlib.suppress(OSError, ValueError):
+                connection.sock.unwrap()
         connection.sock.close()
 
     def report(self) -> dict[str, Any]:
@@ -261,9 +283,12 @@ def main() -> None:
     """Serve."""
     limits.raise_limit()
     server = Server()
-    print(json.dumps({"port": server.port, "refusing": server.refusing}), flush=True)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.serve()
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(server.authority)
+        file.flush()
+        print(json.dumps({"ports": server.ports, "authority": file.name}), flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve()
     print(json.dumps(server.report()), flush=True)
 
 
