@@ -361,7 +361,9 @@ class Origin:
             if _is_exhaustion(error, self.key) and self.engine.has_others(self):
                 self.engine.budget.exhausted()
                 self.engine.starve(self, exchange)
-                self.engine.relieve()  # idle connections make room at once
+                if _errno_of(error) != errno.EADDRNOTAVAIL:
+                    # Idle connections make room at once. (A port would be in use for a while yet.)
+                    self.engine.relieve()
                 return False
             del self.waiting[exchange]
             if exchange.wants_times and connector is not None:
@@ -379,10 +381,15 @@ def _is_fresh(connection: Connection) -> bool:
 
 
 def _is_exhaustion(error: BaseException, key: OriginKey) -> bool:
-    cause = error.cause if isinstance(error, Failure) else error
-    if not isinstance(cause, OSError) or cause.errno not in _EXHAUSTED:
+    number = _errno_of(error)
+    if number not in _EXHAUSTED:
         return False
-    return cause.errno != errno.EADDRNOTAVAIL or _has_source(*(key.proxy or (key.host, key.port)))
+    return number != errno.EADDRNOTAVAIL or _has_source(*(key.proxy or (key.host, key.port)))
+
+
+def _errno_of(error: BaseException) -> int | None:
+    cause = error.cause if isinstance(error, Failure) else error
+    return cause.errno if isinstance(cause, OSError) else None
 
 
 def _has_source(host: str, port: int) -> bool:
