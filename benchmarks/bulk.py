@@ -71,11 +71,21 @@ def _requests(url: str, count: int) -> Iterator[Any]:
     return (grequests.get(url) for _ in range(count))
 
 
-def _imap(url: str, count: int) -> None:
+def _imap(url: str, count: int, size: int = CONCURRENCY) -> None:
     import grequests
 
     done = 0
-    for response in grequests.imap(_requests(url, count), size=CONCURRENCY):
+    for response in grequests.imap(_requests(url, count), size=size):
+        done += response.status_code == 200
+    check(done, count)
+
+
+def _map_of_one(url: str, count: int) -> None:
+    import grequests
+
+    done = 0
+    for _ in range(count):
+        [response] = grequests.map([grequests.get(url)])
         done += response.status_code == 200
     check(done, count)
 
@@ -152,6 +162,8 @@ def _schedule(hosts: int) -> Callable[[str, int], Any]:
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain"
 _WORK: dict[str, Callable[[str, int], Any]] = {
     "imap": _imap,
+    "imap, size 1000": lambda url, count: _imap(url, count, 1000),
+    "map of one": _map_of_one,
     "run": _run,
     "run, no Retry": lambda url, count: _run(url, count, retry=None),
     "run, ordered": lambda url, count: _run(url, count, ordered=True),
