@@ -97,10 +97,10 @@ def _unchained(coding: str, body: bytes, limit: int | None) -> bytes:
     Raises:
         zlib.error, DecodeError, BodyTooLargeError: as for one coding.
     """
-    known = HTTPResponse.CONTENT_DECODERS
-    links = [each for each in map(str.strip, coding.split(",")) if each in known]
-    if len(links) > _LINKS:
-        return _as_urllib3(coding, body, limit)  # it refuses
+    links = [each.strip() for each in coding.split(",")]
+    if len(links) > _LINKS or not {*links} <= {*HTTPResponse.CONTENT_DECODERS}:
+        # It refuses the many, and takes what nobody knows for deflate.
+        return _as_urllib3(coding, body, limit)
     for left in range(len(links) - 1, -1, -1):
         bound_ = raw_limit(limit) if left and limit is not None else limit
         body = _decoded(links[left], body, bound_) if body else body
