@@ -15,6 +15,7 @@ import ssl
 import struct
 import threading
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
@@ -314,6 +315,8 @@ class Lanes:
             # Faults in a body: Requests does not say whose they are, we do.
             ours.error["request"] = None
         assert_same(ours.error, theirs.error)
+        if ours.response and theirs.response:
+            _forget_cookies_abroad(ours.response, theirs.response)
         assert_same(ours.response, theirs.response)
         assert_same(ours.jar, theirs.jar)
         return ours
@@ -409,6 +412,8 @@ def _refuse(*_: Any) -> Any:
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 #: What zlib minds first depends on how much of a body it is given at once.
 _ZLIB = re.compile(r"data: [a-z /]+")
+#: And which of two codings is found to be wrong first, if both are.
+_CHAIN = re.compile(r"(with content-encoding: [^,]*,.*) but failed to decode it.*")
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -422,14 +427,25 @@ def describe(error: BaseException) -> dict[str, Any]:
         error = error.__cause__
     request = getattr(error, "request", None)
     response = getattr(error, "response", None)
-    hide_secrets(error)  # which Requests quotes
-    text = str(error)
+    text = ""
+    while text != str(error):  # ours has been through it already
+        text = str(error)
+        hide_secrets(error)  # which Requests quotes
     return {
         "type": type(error),
-        "text": _ZLIB.sub("data: something", _ADDRESS.sub("0x", text)),
+        "text": _CHAIN.sub(r"\1", _ZLIB.sub("data: something", _ADDRESS.sub("0x", text))),
         "request": None if request is None else request_of(request),
         "response": None if response is None else response.status_code,
     }
+
+
+def _forget_cookies_abroad(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Of a redirect that is not followed: Requests would take the cookies of `cookies=` anywhere."""
+    there, other = ours["next"], theirs["next"]
+    is_abroad = there and urlsplit(there["url"]).netloc != urlsplit(ours["url"]).netloc
+    if is_abroad and other and "Cookie" not in dict(there["headers"]):
+        other["headers"] = [each for each in other["headers"] if each[0] != "Cookie"]
+        other["cookies"] = there["cookies"]
 
 
 def request_of(request: requests.PreparedRequest) -> dict[str, Any]:

@@ -249,6 +249,20 @@ def test_a_hop_to_an_adapter_of_the_users(server):
     assert [b"X-Marked" in each for each in seen[1][3]] == [False, True, True]
 
 
+@pytest.mark.parametrize("hooks", [None, {"response": lambda *_, **__: None}])
+@pytest.mark.parametrize("kwargs", [{}, {"cookies": {"a": "1"}}, {"auth": ("me", "pw")}])
+def test_a_port_that_is_none(server, hooks, kwargs):
+    """It is refused when it is to be sent, as an `InvalidURL` of that request, and not before."""
+    there = f"http://localhost:{server.port}"
+    server.answers = {"/start": to(f"{there}/1"), "/1": to("http://localhost:x/")}
+    with pytest.raises(requests.exceptions.InvalidURL) as theirs:
+        requests.get(f"{server.url}/start", hooks=hooks, **kwargs)
+    error = grequests.get(f"{server.url}/start", hooks=hooks, **kwargs).send().exception
+    assert type(error) is requests.exceptions.InvalidURL
+    assert str(error) == str(theirs.value)
+    assert error.request.url == theirs.value.request.url
+
+
 class Ending(BaseAdapter):
     """An adapter that is none of Requests', with nothing that it need not have."""
 

@@ -234,6 +234,64 @@ def test_the_body_of_a_redirect(server: Server, body: bytes, follows: bool) -> N
         assert asked.response.content == b""
 
 
+@pytest.mark.parametrize("size", [1, 512, 1000])
+def test_what_zlib_has_still_to_give(server: Server, size: int) -> None:
+    """Raw deflate has no trailer: its last bytes may be pending when there is no more input.
+
+    (urllib3 loses them, but for `read1`.)
+    """
+    data = bytes(62_000)
+    server.on("/x", serve("deflate", raw_deflate(data), "length"))
+    asked = [grequests.get(server.url("/x"), stream=True) for _ in "123"]
+    one, two, three = grequests.map(asked)
+    assert b"".join(one.iter_content(size)) == data
+    pieces = iter(lambda: two.raw.read1(size, decode_content=True), b"")
+    assert b"".join(pieces) == data
+    pieces = iter(lambda: three.raw.read(size, decode_content=True), b"")
+    assert b"".join(pieces) == data
+
+
+def then_on(response: requests.Response, read: Any) -> Any:
+    """What somebody gets who reads something, closes the response and reads on."""
+    found = []
+    try:
+        for piece in read(response):
+            found.append(piece)
+            if len(found) == 3:
+                response.close()
+    except Exception as error:  # noqa: BLE001
+        found.append(type(error))
+    return found
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_response_that_is_closed_before_its_end(
+    server: Server, coding: str, framing: str
+) -> None:
+    """It is as in Requests: nobody says that something is missing of what was given up."""
+    name, body = encoded(coding, TEXT)
+    server.on("/whole", serve(name, body, framing))
+    for read in (
+        lambda response: response.iter_content(100),
+        lambda response: response.iter_lines(100, delimiter=b";"),
+        lambda response: (response.raw.read(100, decode_content=True) for _ in range(9)),
+        lambda response: (response.raw.read1(100, decode_content=True) for _ in range(9)),
+    ):
+        with requests.get(server.url("/whole"), stream=True) as response:
+            theirs = then_on(response, read)
+        [ours] = grequests.map([grequests.get(server.url("/whole"), stream=True)])
+        assert then_on(ours, read) == theirs
+
+
+def test_rubbish_is_not_pending(server: Server) -> None:
+    server.on("/x", serve("gzip", GZIP + b"garbage!!", "close"))
+    [found] = grequests.map([grequests.get(server.url("/x"), stream=True)])
+    pieces = iter(lambda: found.raw.read1(1_000_000, decode_content=True), b"")
+    assert b"".join(pieces) == TEXT
+    assert found.raw.data == b""
+
+
 def test_too_many_codings(server: Server) -> None:
     """It fails when it is read, as ever."""
     server.on("/many", serve(", ".join(["gzip"] * 9), GZIP, "length"))

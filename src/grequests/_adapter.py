@@ -23,7 +23,7 @@ from . import _general, _stock
 from ._body import Source
 from ._decode import decode_body
 from ._engine import Exchange, Failure
-from ._exceptions import GRequestsError
+from ._exceptions import SENT, GRequestsError
 from ._lane import is_plain_delivery
 from ._options import NO_RETRIES
 from ._prepare import PLAIN_URL, NotPlainError, Prepared, address
@@ -175,6 +175,7 @@ class _Resending(Exchange):
             Exception: what `HTTPAdapter.send` raises.
         """
         ready = self._ready
+        was_sent = False
         while True:
             outcome = self._attempt()
             again: tuple[Any, float] | None
@@ -183,11 +184,17 @@ class _Resending(Exchange):
                 if not isinstance(cause, Exception) or isinstance(cause, GRequestsError):
                     # KeyboardInterrupt in what reads the body; or a limit of ours.
                     raise cause
-                again = after_failure(self, outcome, ready.target, self._retries, ready.request)
+                was_sent = was_sent or outcome.sent
+                try:
+                    again = after_failure(self, outcome, ready.target, self._retries, ready.request)
+                except Exception as error:
+                    setattr(error, SENT, was_sent)
+                    raise
             elif isinstance(outcome, Exception):
                 raise outcome
             else:
                 response = self._build(*outcome)
+                was_sent = True
                 again = None
                 if self._retries is not NO_RETRIES:
                     again = after_status(

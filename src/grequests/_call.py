@@ -49,6 +49,7 @@ from ._redirect import (
 )
 from ._response import Response, with_jar
 from ._retries import after_failure, after_status, is_to_retry
+from ._retry import was_sent
 from ._safe_error import hide_secrets
 from ._signals import struck
 from ._translate import warn_unverified
@@ -682,9 +683,10 @@ class Call(Exchange):
             return
         if isinstance(error, ValueError):
             hide_secrets(error)
-        if self._was_sent_before() or getattr(self, "head_at", False):
+        # While it has its traceback, which tells what happened before it was raised.
+        if self._was_sent_before() or getattr(self, "head_at", False) or was_sent(error):
             with contextlib.suppress(AttributeError):
-                setattr(error, SENT, True)  # whatever went wrong since
+                setattr(error, SENT, True)
         self.request.exception = error
         self._end()
         self._let_go()

@@ -81,13 +81,22 @@ def next_request(
     if following is not None:
         if following._cookies:
             _withhold_cookies(following, session, response.url)
-        if following.hooks.get("response") and session.should_strip_auth(
-            response.url, following.url
-        ):
+        if following.hooks.get("response") and _leads_abroad(session, response.url, following.url):
             _withhold_auth(following)
         if options.proxies:
             _show_proxy(following, options)
     return following  # type: ignore[no-any-return]
+
+
+def _leads_abroad(session: Any, url: str, following: str) -> bool:
+    """Whether credentials stay behind; so they do where nobody can say where it leads.
+
+    Requests need not look at such a URL now, and refuses it when it is to be sent.
+    """
+    try:
+        return bool(session.should_strip_auth(url, following))
+    except ValueError:
+        return True
 
 
 def _withhold_auth(following: Any) -> None:
@@ -124,7 +133,7 @@ def _withhold_cookies(following: Any, session: Any, url: str) -> None:
     jar = following._cookies
     own = {each.name for each in session.cookies if not each.domain}
     strange = [each for each in jar if not each.domain and each.name not in own]
-    if not (strange and session.should_strip_auth(url, following.url)):
+    if not (strange and _leads_abroad(session, url, following.url)):
         return
     for each in strange:
         jar.clear(each.domain, each.path, each.name)

@@ -40,12 +40,12 @@ _NEVER_SENT: Final = (
     *(InvalidURL, InvalidSchema, MissingSchema),
 )
 #: What runs while Requests follows redirects, or has hooks (an auth's, too) look at an answer.
-_AFTER_AN_ANSWER: Final = (
-    SessionRedirectMixin.resolve_redirects.__code__,
-    dispatch_hook.__code__,
+_AFTER_AN_ANSWER: Final = tuple(
+    getattr(each, "__code__", None)
+    for each in (SessionRedirectMixin.resolve_redirects, dispatch_hook)
 )
 #: What decides on one more try in urllib3; it knows of those before.
-_COUNTING: Final = URLLib3Retry.increment.__code__
+_COUNTING: Final = getattr(URLLib3Retry.increment, "__code__", None)
 #: How deep errors are wrapped at most, from Requests' to the operating system's.
 _DEPTH: Final = 6
 
@@ -117,22 +117,24 @@ def was_sent(error: BaseException) -> bool:
     If not, it can be sent once more whatever its method (RFC 9110 section 9.2.2). In doubt it was.
 
     Args:
-        error: of a `Result`, an `AsyncRequest`, or one that Requests has raised.
+        error: of a `Result`, an `AsyncRequest`, or one that Requests has raised. Those tell by
+            their traceback, which is lost when they are pickled; ours keep what they know.
 
     Example:
         >>> grequests.was_sent(requests.ConnectTimeout())
         False
     """
-    if _was_answered(error):
-        return True
     known = getattr(error, SENT, None)
-    if known is None and isinstance(error, GRequestsError):
-        known = getattr(error, "sent", None)
     if known is not None:
         return bool(known)
-    chain = list(_with_causes(error))
-    if not all(map(_went_nowhere, _tries_before(chain))):
+    if _was_answered(error):
         return True
+    if isinstance(error, GRequestsError) and getattr(error, "sent", None) is not None:
+        return bool(error.sent)  # type: ignore[attr-defined]
+    chain = list(_with_causes(error))
+    for each in chain:
+        if isinstance(each, MaxRetryError) and not all(map(_went_nowhere, _tries_before(each))):
+            return True
     if isinstance(error, _NEVER_SENT):
         return False
     return not any(isinstance(each, (NewConnectionError, ConnectTimeoutError)) for each in chain)
@@ -162,18 +164,23 @@ def _was_answered(error: BaseException) -> bool:
     return any(frame.f_code in _AFTER_AN_ANSWER for frame, _ in frames)
 
 
-def _tries_before(chain: Iterable[BaseException]) -> Iterable[Any]:
-    """What urllib3's `Retry` had noted of tries before it gave up (`RequestHistory`)."""
-    for error in chain:
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            if frame.f_code is _COUNTING:
-                return frame.f_locals["self"].history  # type: ignore[no-any-return]
-    return ()
+def _tries_before(error: MaxRetryError) -> Iterable[Any]:
+    """What urllib3's `Retry` had noted of tries before it gave up (`RequestHistory`).
+
+    An unknown one, None, if it was raised by somebody's own `Retry`, of which nobody knows.
+    """
+    is_known = error.__traceback__ is None  # nobody has raised it, or it was taken elsewhere
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        retries = frame.f_locals.get("self")
+        if frame.f_code is _COUNTING and retries is not None:
+            return retries.history  # type: ignore[no-any-return]
+    return () if is_known else (None,)
 
 
 def _went_nowhere(attempt: Any) -> bool:
     """Whether a try ended before there was a connection."""
-    return attempt.error is not None and not was_sent(attempt.error)
+    error = getattr(attempt, "error", None)
+    return error is not None and not was_sent(error)
 
 
 def judge(  # noqa: PLR0913 - what there is to know of an attempt

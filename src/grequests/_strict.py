@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from urllib3.exceptions import DecodeError
-from urllib3.response import ContentDecoder, GzipDecoder
+from urllib3.response import ContentDecoder, DeflateDecoder, GzipDecoder
 from urllib3.util.response import is_fp_closed
 
 from ._decode import CUT, GZIP, MEMBER, is_unfinished
@@ -44,49 +44,55 @@ def expect_whole(raw: HTTPResponse) -> None:
 def _init_decoder(of: Any) -> None:
     raw = of()
     type(raw)._init_decoder(raw)
-    if raw._decoder is not None and type(raw._decoder) is not _Whole:
+    if raw._decoder is not None and not _is_watched(raw):
         raw._decoder = _Whole(raw._decoder)
 
 
-# The end is seen as the last bytes are decoded, or where nothing comes any more, or by who reads
-# chunks.
+# The end is there when nothing comes any more, or when its framing closes the file: not if somebody
+# closes the response. Who reads chunks says it by flushing.
+
+
+def _raw_read(of: Any, amt: int | None = None, *, read1: bool = False) -> Any:
+    raw = of()
+    was_open = not is_fp_closed(raw._fp)
+    data = type(raw)._raw_read(raw, amt, read1=read1)
+    is_all = not data or (amt is None and not read1) or is_fp_closed(raw._fp)
+    if was_open and amt != 0 and is_all and _is_watched(raw):
+        raw._decoder.is_end = True
+        if not data:
+            _look(raw)  # urllib3 need not ask the decoder any more
+    return data
 
 
 def _decode(of: Any, *args: Any, **kwargs: Any) -> Any:
     raw = of()
-    is_end = is_fp_closed(raw._fp)
-    if is_end:
-        _expect_end(raw)
-    made = type(raw)._decode(raw, *args, **kwargs)
-    if is_end:
-        _look(raw)
+    if not _is_watched(raw):
+        return type(raw)._decode(raw, *args, **kwargs)
+    raw._decoder.is_asked = True
+    try:
+        made = type(raw)._decode(raw, *args, **kwargs)
+    finally:
+        raw._decoder.is_asked = False
+    _look(raw)
     return made
-
-
-def _raw_read(of: Any, amt: int | None = None, **kwargs: Any) -> Any:
-    raw = of()
-    data = type(raw)._raw_read(raw, amt, **kwargs)
-    if not data and amt != 0:
-        _expect_end(raw)
-        _look(raw)
-    return data
 
 
 def _flush_decoder(of: Any) -> Any:
     raw = of()
     made = type(raw)._flush_decoder(raw)
-    _look(raw)
+    if _is_watched(raw) and not raw._decoder.is_asked:
+        raw._decoder.is_end = True
+        _look(raw)
     return made
 
 
-def _expect_end(raw: Any) -> None:
-    if type(raw._decoder) is _Whole:
-        raw._decoder.is_end = True
+def _is_watched(raw: Any) -> bool:
+    return type(raw._decoder) is _Whole
 
 
 def _look(raw: Any) -> None:
     decoder = raw._decoder
-    if type(decoder) is _Whole and decoder.is_cut and not decoder.has_unconsumed_tail:
+    if decoder.is_end and decoder.is_cut and not decoder.has_unconsumed_tail:
         decoder.has_failed = True
         raw._has_decoded_content = False  # what is left may be read, as it came
         raise DecodeError(CUT)
@@ -106,7 +112,10 @@ class _Link(ContentDecoder):
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """As the decoder does it."""
         self._is_fed = self._is_fed or bool(data)
-        made: bytes = self._decoder.decompress(data, max_length=max_length)
+        decoder = self._decoder
+        made: bytes = decoder.decompress(data, max_length=max_length)
+        if not (made or data) and max_length and _has_pending(decoder):
+            made = decoder._obj.decompress(b"", max(max_length, 0))
         return made
 
     @property
@@ -123,6 +132,11 @@ class _Link(ContentDecoder):
     def is_cut(self) -> bool:
         """Whether it waits for more."""
         return self._is_fed and is_unfinished(self._decoder)
+
+
+def _has_pending(decoder: Any) -> bool:
+    """Whether a decoder does not ask for what zlib may still have: deflate need have no trailer."""
+    return type(decoder) is DeflateDecoder and not decoder._obj.eof
 
 
 class _Whole(ContentDecoder):
@@ -142,6 +156,8 @@ class _Whole(ContentDecoder):
             self._decoder = decoder
         #: Whether there is no more input.
         self.is_end = False
+        #: Whether it is asked by `_decode`, which also flushes it when it has to read no more.
+        self.is_asked = False
         #: Whether somebody was told already.
         self.has_failed = False
         #: Whether it gave as much as was asked for, so that there may be more.
@@ -198,7 +214,7 @@ class _Gunzip(ContentDecoder):
         data, self._rest = self._rest + data, b""
         while not self._is_over:
             if 0 <= max_length <= len(made) or (self._obj.eof and not self._begin(data)):
-                self._rest = data
+                self._rest = b"" if self._is_over else data
                 break
             made += self._obj.decompress(data, max(max_length - len(made), 0))
             data = self._obj.unconsumed_tail or self._obj.unused_data

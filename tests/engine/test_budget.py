@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from grequests._engine import _budget
-from grequests._engine._budget import RESERVE, UNLIMITED, Budget
+from grequests._engine._budget import PAUSE, RESERVE, UNLIMITED, Budget
 
 
 @pytest.fixture
@@ -50,6 +50,26 @@ def test_the_system_may_know_better(system: dict[str, int]) -> None:
     assert not budget.take()
     budget.refresh()
     assert budget.take()
+
+
+def test_the_system_is_asked_again_after_a_while(
+    system: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who refused because others had them all may have them back: a run of hours goes on."""
+    now = [1000.0]
+    monkeypatch.setattr(_budget, "monotonic", lambda: now[0])
+    budget = Budget()
+    assert budget.take()
+    budget.exhausted()
+    now[0] += PAUSE / 2
+    assert not budget.take()
+    now[0] += PAUSE
+    system["open"] = 101  # all, the one taken among them
+    assert not budget.take()
+    system["open"] = 11
+    assert not budget.take(), "it was asked a moment ago"
+    now[0] += PAUSE
+    assert [budget.take() for _ in range(65)] == [True] * 64 + [False]
 
 
 def test_a_child_begins_with_nothing_taken(system: dict[str, int]) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import pickle
 import socket
 import threading
 import time
+import traceback
 
 import psutil
 import pytest
@@ -15,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 from servers import Server, eventually, full_backlog, hang_up
 from urllib3 import Retry
+from urllib3.exceptions import MaxRetryError
 
 import grequests
 from grequests import Circuit, Client, Timeout, was_sent
@@ -157,6 +161,62 @@ def test_to_who_asked_for_digest_and_is_gone(session):
         error = error_of(url, session, auth=HTTPDigestAuth("me", "secret"))
     assert kind_of(error) == REFUSED
     assert was_sent(error)
+
+
+@pytest.mark.parametrize("status", ["302 Found", "307 Temporary Redirect"])
+def test_what_is_known_stays_known_without_a_traceback(session, nobody, status):
+    """As when it is pickled, or taken from `assertRaises`."""
+    with Server() as server:
+        server.on("/a", lambda _: answer(b"", status, f"Location: http://{nobody}/"))
+        error = error_of(server.url("/a"), session)
+    assert was_sent(pickle.loads(pickle.dumps(error)))
+    assert was_sent(error.with_traceback(None))
+    with gone_after(b"") as url:
+        error = error_of(url, persistent(session, 2))
+    assert was_sent(pickle.loads(pickle.dumps(error)))
+    error = error_of(f"http://{nobody}/", persistent(session, 2))
+    assert not was_sent(pickle.loads(pickle.dumps(error)))
+
+
+class OwnRetry(Retry):
+    """Counts by itself."""
+
+    def increment(self, *args, error=None, _pool=None, **kwargs):
+        if self.total == 0:
+            raise MaxRetryError(_pool, "/", error) from error
+        return self.new(total=self.total - 1)
+
+
+def test_in_doubt_it_was(nobody):
+    """Of tries that somebody else has counted, and of frames that were cleared, nobody knows."""
+    with Odd() as session, gone_after(b"") as url:
+        session.mount("http://", HTTPAdapter(max_retries=OwnRetry(1, allowed_methods=None)))
+        assert was_sent(error_of(url, session))
+    with requests.Session() as plain, pytest.raises(requests.ConnectionError) as caught:
+        persistent(plain, 2).get(f"http://{nobody}/")
+    assert not was_sent(caught.value)
+    traceback.clear_frames(caught.value.args[0].__traceback__)
+    assert was_sent(caught.value)
+
+
+def test_a_hook_that_sends_again_can_ask(session, caplog):
+    """By the adapter that it is given: the first try of the second request was read."""
+    caplog.set_level(logging.ERROR, "urllib3")  # pytest keeps records, and with them tracebacks
+    told = []
+
+    def again(response, **_):
+        with gone_after(b"") as url:
+            second = requests.Request("POST", url).prepare()
+            with pytest.raises(requests.ConnectionError) as caught:
+                response.connection.send(second, timeout=1)
+        told.append(was_sent(caught.value))
+
+    with Server() as server:
+        asked = grequests.get(
+            server.url(), session=persistent(session, 2), hooks={"response": again}
+        )
+        assert grequests.map([asked])[0].ok
+    assert told == [True]
 
 
 NO_URLS = ["http://", "ftp://127.0.0.1/", "nothing", "http://[::1/", "http://a\u2024..b/"]

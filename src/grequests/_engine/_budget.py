@@ -7,6 +7,7 @@ RLIMIT_NOFILE less what others hold and a reserve for what the user's code opens
 from __future__ import annotations
 
 import os
+from time import monotonic
 from typing import Final
 
 from gevent.monkey import get_original
@@ -16,6 +17,8 @@ try:
 except ImportError:  # pragma: no cover - Windows has no such limit on sockets
     resource = None  # type: ignore[assignment]
 
+#: Seconds after which it is asked again whether there are more, once it has refused one.
+PAUSE: Final = 1.0
 #: Descriptors left to the rest of the process.
 RESERVE: Final = 32
 #: Where the system sets no limit, or does not tell.
@@ -31,6 +34,8 @@ class Budget:
         self._lock = _allocate_lock()
         self.taken = 0
         self.limit = 1
+        #: When the system refused one, in seconds of `time.monotonic`.
+        self._refused_at: float | None = None
         self.refresh()
 
     def __repr__(self) -> str:
@@ -42,9 +47,12 @@ class Budget:
         others = max(_open_descriptors() - self.taken, 0)
         reserve = min(RESERVE, allowed // 4)
         self.limit = max(allowed - others - reserve, 1)
+        self._refused_at = None
 
     def take(self) -> bool:
         """Reserve one descriptor; False if none is left."""
+        if self.taken >= self.limit and not self._has_recovered():
+            return False
         with self._lock:
             if self.taken >= self.limit:
                 return False
@@ -57,9 +65,22 @@ class Budget:
             self.taken -= 1
 
     def exhausted(self) -> None:
-        """The system refused a descriptor although we thought there was room."""
+        """The system refused a descriptor although we thought there was room.
+
+        It is asked again after a while, if there is need.
+        """
         with self._lock:
             self.limit = max(self.taken, 1)
+            self._refused_at = monotonic()
+
+    def _has_recovered(self) -> bool:
+        if self._refused_at is None or monotonic() - self._refused_at < PAUSE:
+            return False
+        self.refresh()
+        if self.taken < self.limit:
+            return True
+        self._refused_at = monotonic()
+        return False
 
     def forked(self) -> None:
         """In a child: the parent's connections are not ours."""
