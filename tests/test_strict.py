@@ -98,6 +98,35 @@ def test_streams(server: Server, coding: str, framing: str) -> None:
         cut.close()
 
 
+READERS = {
+    "read": lambda raw, size: raw.read(size, decode_content=True),
+    "read1": lambda raw, size: raw.read1(size, decode_content=True),
+}
+
+
+@pytest.mark.parametrize("size", [1, 1000, 1_000_000])
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("reader", READERS)
+def test_who_reads_from_raw(
+    server: Server, reader: str, coding: str, framing: str, size: int
+) -> None:
+    name, body = encoded(coding, TEXT)
+    server.on("/whole", serve(name, body, framing))
+    server.on("/cut", serve(name, body[:-5], framing))
+    server.on("/hardly", serve(name, body[:2], framing))
+    read = READERS[reader]
+    for path in ("/whole", "/cut", "/hardly"):
+        [found] = grequests.map([grequests.get(server.url(path), stream=True)])
+        pieces = iter(lambda raw=found.raw: read(raw, size), b"")  # type: ignore[misc]
+        if path == "/whole":
+            assert b"".join(pieces) == TEXT
+            continue
+        with pytest.raises(DecodeError):
+            b"".join(pieces)
+        found.close()
+
+
 @pytest.mark.parametrize("coding", CODINGS)
 def test_content_of_a_stream(server: Server, coding: str) -> None:
     name, body = encoded(coding, TEXT)

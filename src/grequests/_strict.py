@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from urllib3.exceptions import DecodeError
@@ -33,66 +33,77 @@ def expect_whole(raw: HTTPResponse) -> None:
     """
     if "content-encoding" not in raw.headers:
         return
-    # Bound on the object itself, whose type stays what it was; weakly, or else it would have to
-    # wait for the garbage collector, and its socket with it.
-    of: Any = ref(raw)
-    some: Any = raw
-    for method in (_init_decoder, _decode, _raw_read, _flush_decoder):
-        setattr(some, method.__name__, partial(method, of))
+    # Bound on the object itself, whose type stays what it was.
+    state, some = _State(raw), cast("Any", raw)
+    for method in (_init_decoder, _raw_read, _decode, _flush_decoder):
+        setattr(some, method.__name__, partial(method, state))
 
 
-def _init_decoder(of: Any) -> None:
-    raw = of()
+class _State:
+    """What is known of a response.
+
+    It is referred to weakly, or it would wait for the garbage collector, and its socket with it.
+
+    Attributes:
+        of: gives it.
+        is_end: whether there is no more of the body.
+        is_asked: whether `_decode` asks the decoder, which also flushes it when nothing came.
+    """
+
+    __slots__ = ("is_asked", "is_end", "of")
+
+    def __init__(self, raw: HTTPResponse) -> None:
+        self.of: Any = ref(raw)
+        self.is_end = self.is_asked = False
+
+
+def _init_decoder(state: _State) -> None:
+    raw = state.of()
     type(raw)._init_decoder(raw)
-    if raw._decoder is not None and not _is_watched(raw):
-        raw._decoder = _Whole(raw._decoder)
+    if raw._decoder is not None and type(raw._decoder) is not _Whole:
+        raw._decoder = _Whole(raw._decoder, state)
 
 
 # The end is there when nothing comes any more, or when its framing closes the file: not if somebody
 # closes the response. Who reads chunks says it by flushing.
 
 
-def _raw_read(of: Any, amt: int | None = None, *, read1: bool = False) -> Any:
-    raw = of()
-    was_open = not is_fp_closed(raw._fp)
+def _raw_read(state: _State, amt: int | None = None, *, read1: bool = False) -> Any:
+    raw = state.of()
+    was_open = raw._fp is not None and not is_fp_closed(raw._fp)
     data = type(raw)._raw_read(raw, amt, read1=read1)
-    is_all = not data or (amt is None and not read1) or is_fp_closed(raw._fp)
-    if was_open and amt != 0 and is_all and _is_watched(raw):
-        raw._decoder.is_end = True
+    if was_open and (not data or (amt is None and not read1) or is_fp_closed(raw._fp)):
+        state.is_end = amt != 0
         if not data:
-            _look(raw)  # urllib3 need not ask the decoder any more
+            _look(state, raw)  # urllib3 need not ask the decoder any more
     return data
 
 
-def _decode(of: Any, *args: Any, **kwargs: Any) -> Any:
-    raw = of()
-    if not _is_watched(raw):
-        return type(raw)._decode(raw, *args, **kwargs)
-    raw._decoder.is_asked = True
+def _decode(state: _State, *args: Any, **kwargs: Any) -> Any:
+    raw = state.of()
+    state.is_asked = True
     try:
         made = type(raw)._decode(raw, *args, **kwargs)
     finally:
-        raw._decoder.is_asked = False
-    _look(raw)
+        state.is_asked = False
+    _look(state, raw)
     return made
 
 
-def _flush_decoder(of: Any) -> Any:
-    raw = of()
+def _flush_decoder(state: _State) -> Any:
+    raw = state.of()
     made = type(raw)._flush_decoder(raw)
-    if _is_watched(raw) and not raw._decoder.is_asked:
-        raw._decoder.is_end = True
-        _look(raw)
+    if not state.is_asked:
+        state.is_end = True
+        _look(state, raw)
     return made
 
 
-def _is_watched(raw: Any) -> bool:
-    return type(raw._decoder) is _Whole
-
-
-def _look(raw: Any) -> None:
+def _look(state: _State, raw: Any) -> None:
     decoder = raw._decoder
-    if decoder.is_end and decoder.is_cut and not decoder.has_unconsumed_tail:
+    if not state.is_end or type(decoder) is not _Whole:
+        return
+    if decoder.is_cut and not decoder.has_unconsumed_tail:
         decoder.has_failed = True
         raw._has_decoded_content = False  # what is left may be read, as it came
         raise DecodeError(CUT)
@@ -144,9 +155,11 @@ class _Whole(ContentDecoder):
 
     Args:
         decoder: of urllib3's, for one coding or a chain of them.
+        state: of the response.
     """
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: Any, state: _State) -> None:
+        self._state = state
         chain = getattr(decoder, "_decoders", None)
         if chain is None:
             self._links = [_Link(decoder)]
@@ -154,10 +167,6 @@ class _Whole(ContentDecoder):
         else:
             self._links = decoder._decoders = [_Link(each) for each in chain]
             self._decoder = decoder
-        #: Whether there is no more input.
-        self.is_end = False
-        #: Whether it is asked by `_decode`, which also flushes it when it has to read no more.
-        self.is_asked = False
         #: Whether somebody was told already.
         self.has_failed = False
         #: Whether it gave as much as was asked for, so that there may be more.
@@ -178,7 +187,7 @@ class _Whole(ContentDecoder):
         """Whether there may be more to come without more input."""
         if self._decoder.has_unconsumed_tail:
             return True
-        return self.is_end and self._is_full and self.is_cut
+        return self._state.is_end and self._is_full and self.is_cut
 
     def flush(self) -> bytes:
         """What is left."""
