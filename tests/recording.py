@@ -427,10 +427,8 @@ def describe(error: BaseException) -> dict[str, Any]:
         error = error.__cause__
     request = getattr(error, "request", None)
     response = getattr(error, "response", None)
-    text = ""
-    while text != str(error):  # ours has been through it already
-        text = str(error)
-        hide_secrets(error)  # which Requests quotes
+    hide_secrets(error)  # which Requests quotes
+    text = str(error)
     return {
         "type": type(error),
         "text": _CHAIN.sub(r"\1", _ZLIB.sub("data: something", _ADDRESS.sub("0x", text))),

@@ -27,6 +27,8 @@ _URL: Final = re.compile(
 )
 #: How deep errors are wrapped at most.
 _DEPTH: Final = 8
+#: How often a text is looked through at most.
+_PASSES: Final = 5
 #: "me:pw@host", or "mailto:me@host": who knows?
 _NO_SLASHES: Final = re.compile(r"\A([^:/?#@\\]*:)(?!\s*[/\\]).*@", re.DOTALL)
 
@@ -62,6 +64,15 @@ def _hide(error: BaseException) -> None:
 
 
 def _hidden(text: str) -> str:
+    """A text without secrets: what is taken out may leave something that looks like one."""
+    for _ in range(_PASSES):
+        said, text = text, _hidden_once(text)
+        if said == text:
+            break
+    return text
+
+
+def _hidden_once(text: str) -> str:
     text = _VALUE.sub(rf"\1{HIDDEN}", text)
     text = _PART.sub(rf"Header part ({HIDDEN}) from (\1, {HIDDEN})", text)
     if "@" in text:

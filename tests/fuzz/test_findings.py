@@ -57,6 +57,14 @@ INPUTS = [
     # Of two faults in a header the other one was told.
     ("against_requests", b"hX-\xc3\xa9:\xe6\x97\xa5"),
     ("against_requests", b"uhttp://a/\xffHx\0y\xffH\x8d\x8b:o"),
+    # It is there that Requests stumbles, and we go on to what comes then.
+    (
+        "cookies_and_redirects",
+        b"Lhttp://exLhttp://example.test/\xffs\xff1\xffr\x02\xffhCookie:x=y\xffLhttp://b.test:0/\xffs\xff1\xffr\x02\xffhCookie:x=y\xff"
+        b"Lhttp://b.test:0/\xffcA=B; pATH=/; dOMAIN=e\xf8amplle.test\xff2\xffL//b.test/X\xffC=",
+    ),
+    # What was hidden left something that looked like another secret.
+    ("against_requests", b"u@/@"),
 ]
 
 
