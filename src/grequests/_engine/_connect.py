@@ -313,7 +313,7 @@ class Connector:
         origin = self._origin
         assert origin.tls is not None
         host = origin.host.rstrip(".").partition("%")[0]
-        session = None
+        session, ticket = None, origin.ticket
         try:
             session = self._make_session(tls_context(origin.tls), host)
             while not session.handshake():
@@ -331,6 +331,8 @@ class Connector:
             origin.ticket = None
             self._send_alert(session)
             raise Failure(Phase.TLS, error) from None
+        if ticket is not None and origin.ticket is ticket and not session.is_resumed:
+            origin.ticket = None  # it is no longer any good
         self.tls = session
 
     def _make_session(self, context: ssl.SSLContext, host: str) -> TLSSession:

@@ -8,6 +8,7 @@ that session tickets are on, so that a second connection to a host can be resume
 from __future__ import annotations
 
 import _ssl
+import itertools
 import os
 import ssl
 import sys
@@ -153,6 +154,11 @@ def _refuse_password() -> str:
     raise EncryptedKeyError(msg)
 
 
+#: Sessions that are asked for in the life of a process: 13 MB are lost with them.
+MOST_TICKETS: Final = 2000
+_taken = itertools.count(1)
+
+
 class TLSSession:
     """One TLS connection between two byte streams in memory.
 
@@ -187,10 +193,20 @@ class TLSSession:
         self._drain: Callable[[], bytes] = self._outgoing.read
         self.closed = False
 
-    @property
-    def ticket(self) -> ssl.SSLSession | None:
-        """What a later connection to the same host can be resumed with."""
+    def take_ticket(self) -> ssl.SSLSession | None:
+        """What later connections to the same host can be resumed with, if there is any.
+
+        CPython (3.10 to 3.13) loses a copy of the session, 6.6 KB, whenever somebody asks for it.
+        So one is taken for a host and used as long as it works, and of all `MOST_TICKETS` at most.
+        """
+        if next(_taken) > MOST_TICKETS:
+            return None
         return self._object.session
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the handshake went on from another connection's."""
+        return bool(self._object.session_reused)
 
     @property
     def details(self) -> ssl.SSLObject:

@@ -34,10 +34,9 @@ class TLSConnection(Connection):
         self._encrypt = tls.encrypt
 
     def close(self) -> None:
-        if not self.closed and self.served and not self._tls.closed:
-            ticket = self._tls.ticket
-            if ticket is not None:
-                self.origin.ticket = ticket
+        origin = self.origin
+        if not (self.closed or self._tls.closed) and self.served and origin.ticket is None:
+            origin.ticket = self._tls.take_ticket()
         super().close()
 
     def is_silent(self) -> bool:
