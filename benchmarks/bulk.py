@@ -264,13 +264,15 @@ def main() -> int:
     return 0
 
 
-def measure(way: str, url: str, count: int) -> dict[str, float]:
-    """One process."""
+def measure(way: str, url: str, count: int, sources: Path | None = None) -> dict[str, float]:
+    """One process, of the library that is installed or of that in a folder."""
+    env = os.environ if sources is None else {**os.environ, "PYTHONPATH": str(sources)}
     done = subprocess.run(
         [sys.executable, __file__, "--child", way, url, str(count)],
         check=True,
         stdout=subprocess.PIPE,
         timeout=300,
+        env=env,
     )
     return json.loads(done.stdout)
 

@@ -17,33 +17,17 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from bulk import measure
+from soaking.figures import revision
+
 BENCHMARKS = Path(__file__).resolve().parent
 #: Requests of each way.
 WAYS = {"imap": 40_000, "run": 40_000, "imap, size 1000": 40_000, "map of one": 10_000}
-
-
-def measure(checkout: Path, way: str, url: str) -> dict[str, float]:
-    """One process that uses a checkout's sources."""
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "bulk.py"), "--child", way, url, str(WAYS[way])],
-        check=True,
-        stdout=subprocess.PIPE,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(checkout / "src")},
-    )
-    return json.loads(done.stdout)
-
-
-def revision(checkout: Path) -> str:
-    """A checkout's commit, and a plus if there is more."""
-    git = ["git", "-C", str(checkout), "describe", "--always", "--dirty=+"]
-    return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def table(found: dict[str, Any], options: argparse.Namespace) -> str:
@@ -101,7 +85,9 @@ def main() -> int:
         for number in range(options.rounds):
             for way in dice.sample(ways, len(ways)):
                 for name in dice.sample(list(checkouts), len(checkouts)):
-                    found[way][name].append(measure(checkouts[name], way, url))
+                    found[way][name].append(
+                        measure(way, url, WAYS[way], checkouts[name] / "src")
+                    )
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
     text = table(found, options)
     print(text)

@@ -15,8 +15,8 @@ import ssl
 import struct
 import threading
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import gevent
 import pytest

@@ -12,12 +12,12 @@ import copy
 import gzip
 import io
 import os
-import zlib
 from typing import Any
 
 import pytest
 import requests
 import urllib3.filepost
+from codings import deflate
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from recording import LEFT_BY_REQUESTS, Answer, Lanes, Recorder, sealed_environment
@@ -360,11 +360,6 @@ def test_any_keywords_at_a_plain_url(lanes, method, url, kwargs, session):
 # --- responses -----------------------------------------------------------------------------------
 
 TEXT = ("käse " * 9).encode()
-
-
-def deflate(data: bytes, window: int) -> bytes:
-    deflater = zlib.compressobj(wbits=window)
-    return deflater.compress(data) + deflater.flush()
 
 
 def zstd(data: bytes) -> bytes:

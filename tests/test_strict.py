@@ -11,6 +11,7 @@ import brotli
 import pytest
 import requests
 from backports import zstd
+from codings import deflate
 from requests.exceptions import ContentDecodingError
 from servers import Server, answer
 from urllib3 import HTTPResponse
@@ -23,11 +24,6 @@ from grequests._strict import _Gunzip, expect_whole
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 TEXT = b"".join(b"%d bottles of beer; " % number for number in range(2000))
-
-
-def raw_deflate(data: bytes) -> bytes:
-    coder = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return coder.compress(data) + coder.flush()
 
 
 CODERS = {
@@ -47,14 +43,17 @@ SIZES = [1, 7, 1000, 10240, 1_000_000, None]
 def encoded(coding: str, data: bytes) -> tuple[str, bytes]:
     """What Content-Encoding says, and the body."""
     if coding == "raw deflate":
-        return "deflate", raw_deflate(data)
+        return "deflate", deflate(data, -zlib.MAX_WBITS)
     return coding, CODERS[coding](data)
 
 
-def response_of(coding: str, body: bytes, fp: Any = None) -> HTTPResponse:
-    raw = HTTPResponse(
-        fp or io.BytesIO(body), headers={"content-encoding": coding}, preload_content=False
-    )
+def plain(coding: str, body: bytes) -> HTTPResponse:
+    headers = {"content-encoding": coding}
+    return HTTPResponse(io.BytesIO(body), headers=headers, preload_content=False)
+
+
+def strict(coding: str, body: bytes) -> HTTPResponse:
+    raw = plain(coding, body)
     expect_whole(raw)
     return raw
 
@@ -206,7 +205,7 @@ def test_the_ends_of_gzip(name: str, size: int | None) -> None:
     """As a body that is decoded at once has them; as urllib3 has them, but for what is cut or broken."""
     body, is_whole = ENDS[name]
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip"
-    raw = response_of("gzip", body)
+    raw = strict("gzip", body)
     if not is_whole:
         why = "ends too early" if "cut" in name else "failed to decode"
         with pytest.raises(DecodeError, match=why):
@@ -217,17 +216,14 @@ def test_the_ends_of_gzip(name: str, size: int | None) -> None:
         return
     found = read(raw, size)
     assert found == decode_body(head, body)
-    plain = HTTPResponse(
-        io.BytesIO(body), headers={"content-encoding": "gzip"}, preload_content=False
-    )
-    assert found == plain.read(decode_content=True)
+    assert found == plain("gzip", body).read(decode_content=True)
 
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_every_place_at_which_it_may_be_cut(coding: str) -> None:
     name, body = encoded(coding, TEXT[:300])
     for end in range(1, len(body)):
-        raw = response_of(name, body[:end])
+        raw = strict(name, body[:end])
         with pytest.raises(DecodeError):
             b"".join(raw.stream(50, decode_content=True))
 
@@ -270,7 +266,7 @@ def test_what_zlib_has_still_to_give(server: Server, size: int) -> None:
     (urllib3 loses them, but for `read1`.)
     """
     data = bytes(62_000)
-    server.on("/x", serve("deflate", raw_deflate(data), "length"))
+    server.on("/x", serve(*encoded("raw deflate", data), "length"))
     asked = [grequests.get(server.url("/x"), stream=True) for _ in "123"]
     one, two, three = grequests.map(asked)
     assert b"".join(one.iter_content(size)) == data

@@ -15,8 +15,6 @@ from grequests._engine import current_engine
 from soaking import figures, limits, plan
 from soaking.judge import Tally
 
-#: What a plain GET's number is not, divided by `plan.SECURE`.
-_RARE = frozenset({13, 21, 37, 3})
 #: Seconds between two lines about how it goes.
 SPEAK = 10.0
 
@@ -57,7 +55,8 @@ class Soak:
         of_many = len(many)
         for number in range(self.count):
             self.pulled = number + 1
-            if number % plan.SECURE not in _RARE and number % 499:
+            is_plain = number % 100 not in (13, 21, 37) and number % plan.SECURE != plan.SECURE_AT
+            if is_plain and number % 499:
                 yield get(f"{many[number % of_many]}{number}")
             else:
                 yield self._rare(number)

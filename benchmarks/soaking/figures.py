@@ -172,9 +172,9 @@ def machine() -> str:
     return f"Python {platform.python_version()}, {os.cpu_count()} processors"
 
 
-def revision() -> str:
+def revision(place: Path = Path(__file__).parent) -> str:
     """The commit, with a plus if files differ from it; empty outside of a repository."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    command = ["git", "-C", str(place), "describe", "--always", "--dirty=+"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip()
 

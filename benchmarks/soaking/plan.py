@@ -15,9 +15,11 @@ _AT = 37
 #: The same for the general lane: of those that meet none, and of those that do.
 _GENERAL, _GENERAL_FAULT = 499, 23
 #: One in so many goes through TLS, and which; the same for those that meet a fault, and for POSTs.
-SECURE, _SECURE_AT = 50, 3
+SECURE, SECURE_AT = 50, 3
 _SECURE_FAULT, _SECURE_POST = 7, 8
 
+#: Faults of TLS's handshake: each has a port of its own, for nobody has said a number by then.
+HANDSHAKES = ("TLS garbage", "TLS cut", "TLS stranger")
 #: Every fault there is; they come in turns.
 FAULTS = (
     "reset before",
@@ -49,9 +51,7 @@ FAULTS = (
     "body after 204",
     "busy once",
     "cut once",
-    "TLS garbage",
-    "TLS cut",
-    "TLS stranger",
+    *HANDSHAKES,
     "TLS ragged",
 )
 #: Faults that strike an idle connection: they have hosts of their own, where there are such.
@@ -86,13 +86,13 @@ def is_secure(number: int) -> bool:
         return is_meant or fault.startswith("TLS")
     if number % 200 == 21:
         return number // 200 % _SECURE_POST == 5  # noqa: PLR2004
-    return number % SECURE == _SECURE_AT
+    return number % SECURE == SECURE_AT
 
 
 def port_of(number: int) -> str:
     """The name of the server's port that a request goes to."""
     fault = fault_of(number)
-    if fault in {"refused", "TLS garbage", "TLS cut", "TLS stranger"}:
+    if fault in {"refused", *HANDSHAKES}:
         return str(fault)
     return "TLS" if is_secure(number) else "plain"
 

@@ -2,8 +2,8 @@
 
     python -m soaking.server
 
-Says its ports, and whom to trust, on stdout as JSON, serves until its stdin ends, then says what it has seen.
-It knows each request by its number (`plan`), so it also checks the client: a connection on which
+Says its ports, and whom to trust, on stdout as JSON, serves until its stdin ends, then says what it
+has seen. It knows each request by its number (`plan`), so it also checks the client: a connection on which
 something stood behind a response must not carry another request.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 
 from soaking import faults, limits, secure
 from soaking.answers import head, whole
-from soaking.plan import MANY, POSTS, QUIET, body_of, fault_of, is_general
+from soaking.plan import HANDSHAKES, MANY, POSTS, QUIET, body_of, fault_of, is_general
 
 END = b"\r\n\r\n"
 #: Closes with a reset rather than an end.
@@ -67,7 +67,7 @@ class Server:
         self.ports = {"plain": self._listen("plain", (*MANY, *POSTS, *QUIET))}
         self.ports |= {
             manner: self._listen(manner, (*MANY, *POSTS))
-            for manner in ("TLS", "TLS garbage", "TLS cut", "TLS stranger")
+            for manner in ("TLS", *HANDSHAKES)
         }
         # Bound and not listened on: nobody else gets the port, and who connects is refused.
         self._closed_port = socket.socket()

@@ -184,12 +184,13 @@ class _Resending(Exchange):
                 if not isinstance(cause, Exception) or isinstance(cause, GRequestsError):
                     # KeyboardInterrupt in what reads the body; or a limit of ours.
                     raise cause
-                was_sent = was_sent or outcome.sent
                 try:
                     again = after_failure(self, outcome, ready.target, self._retries, ready.request)
                 except Exception as error:
-                    setattr(error, SENT, was_sent)
+                    if was_sent:
+                        setattr(error, SENT, True)
                     raise
+                was_sent = was_sent or outcome.sent
             elif isinstance(outcome, Exception):
                 raise outcome
             else:

@@ -505,11 +505,7 @@ class Call(Exchange):
             self._fail(failure.cause)
             return
         prepared = self._prepared_request()
-        try:
-            again = after_failure(self, failure, self._target, self._retries, prepared)
-        except Exception as error:
-            setattr(error, SENT, failure.sent or self._was_sent_before())
-            raise
+        again = after_failure(self, failure, self._target, self._retries, prepared)
         self._was_sent = failure.sent or self._was_sent_before()
         self._retry(*again)
 

@@ -202,7 +202,7 @@ def _read(coding: str, body: bytes, limit: int | None) -> tuple[bytes, Any]:
     """What urllib3 makes of a body, and the decoder that was asked.
 
     Raises:
-        DecodeError: nothing.
+        DecodeError: it is not what it should be.
     """
     raw = HTTPResponse(
         io.BytesIO(body), headers={"content-encoding": coding}, preload_content=False

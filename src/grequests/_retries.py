@@ -19,6 +19,7 @@ from urllib3.exceptions import (
 )
 
 from ._engine import Phase
+from ._exceptions import SENT
 from ._options import NO_RETRIES
 from ._response import with_jar
 from ._translate import (
@@ -57,8 +58,19 @@ def after_failure(
     """What `Retry` is left after a failure, and the seconds to wait.
 
     Raises:
-        Exception: what Requests raises if there is none left.
+        Exception: what Requests raises if there is none left, marked with whether anything of this
+            try was sent. Those before it are the caller's to know.
     """
+    try:
+        return _after_failure(exchange, failure, target, retries, prepared)
+    except Exception as error:
+        setattr(error, SENT, failure.sent)
+        raise
+
+
+def _after_failure(
+    exchange: Exchange, failure: Failure, target: str, retries: Any, prepared: PreparedRequest
+) -> tuple[Any, float]:
     origin = exchange.origin
     fault = Fault(failure, origin, target, exchange.connect_timeout, exchange.read_timeout)
     error = fault.as_urllib3()

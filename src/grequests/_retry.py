@@ -125,12 +125,12 @@ def was_sent(error: BaseException) -> bool:
         False
     """
     known = getattr(error, SENT, None)
+    if known is None and _was_answered(error):
+        return True
+    if known is None and isinstance(error, GRequestsError):
+        known = getattr(error, "sent", None)
     if known is not None:
         return bool(known)
-    if _was_answered(error):
-        return True
-    if isinstance(error, GRequestsError) and getattr(error, "sent", None) is not None:
-        return bool(error.sent)  # type: ignore[attr-defined]
     chain = list(_with_causes(error))
     for each in chain:
         if isinstance(each, MaxRetryError) and not all(map(_went_nowhere, _tries_before(each))):
@@ -169,12 +169,12 @@ def _tries_before(error: MaxRetryError) -> Iterable[Any]:
 
     An unknown one, None, if it was raised by somebody's own `Retry`, of which nobody knows.
     """
-    is_known = error.__traceback__ is None  # nobody has raised it, or it was taken elsewhere
+    if error.__traceback__ is None:
+        return ()  # nobody has raised it, or it was taken elsewhere
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        retries = frame.f_locals.get("self")
-        if frame.f_code is _COUNTING and retries is not None:
-            return retries.history  # type: ignore[no-any-return]
-    return () if is_known else (None,)
+        if frame.f_code is _COUNTING and "self" in frame.f_locals:  # (else it was cleared)
+            return frame.f_locals["self"].history  # type: ignore[no-any-return]
+    return (None,)
 
 
 def _went_nowhere(attempt: Any) -> bool:

@@ -20,11 +20,11 @@ from grequests._engine import (
     Engine,
     OriginKey,
     Phase,
+    _tls,
     connect_request,
     current_engine,
     identity,
 )
-from grequests._engine import _tls
 from grequests._engine._pool import IDLE_SECONDS
 from grequests._engine._resolve import Address
 
@@ -383,6 +383,11 @@ def test_a_handshake_that_never_ends(engine: Engine, ca_file: str) -> None:
         assert asked.send().failure.phase is Phase.TLS_TIMEOUT
 
 
+def serve_once(peer: Peer) -> None:
+    peer.request()
+    peer.send(answer(b"ok", "200 OK", "Connection: close"))
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_the_second_connection_resumes_the_first_ones_session(
     engine: Engine, tls_context: ssl.SSLContext, ca_file: str, version: ssl.TLSVersion
@@ -392,8 +397,7 @@ def test_the_second_connection_resumes_the_first_ones_session(
 
     def script(peer: Peer) -> None:
         resumed.append(bool(peer.sock.session_reused))  # type: ignore[attr-defined]
-        peer.request()
-        peer.send(answer(b"ok", "200 OK", "Connection: close"))
+        serve_once(peer)
 
     tls = identity(ca_file, None, "")
     with RawServer(script, tls=tls_context) as server:
@@ -428,13 +432,8 @@ def test_sessions_are_asked_for_sparingly(
     tls_context.minimum_version = ssl.TLSVersion.TLSv1_3
     if not resumes:
         tls_context.num_tickets = 0  # it has a session nevertheless, which is not resumed
-
-    def script(peer: Peer) -> None:
-        peer.request()
-        peer.send(answer(b"ok", "200 OK", "Connection: close"))
-
     tls = identity(ca_file, None, "")
-    with RawServer(script, tls=tls_context) as server:
+    with RawServer(serve_once, tls=tls_context) as server:
         for _ in range(8):
             assert ask(origin_of(server, tls=tls)) == (200, b"ok")
     assert len(found) == taken

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import replace
 
 import brotli
+from codings import deflate
 from requests import exceptions
 
 from grequests._kinds import ENCODING, TOO_LARGE
@@ -28,11 +29,6 @@ LARGE = Bad(TOO_LARGE, ValueError)
 def coded(coding: str, body: bytes, *lines: bytes, status: bytes = OK) -> bytes:
     head = [b"Content-Encoding: " + coding.encode(), b"Content-Length: %d" % len(body), *lines]
     return status + b"\r\n".join(head) + b"\r\n\r\n" + body
-
-
-def bare(data: bytes) -> bytes:
-    deflater = zlib.compressobj(wbits=-15)
-    return deflater.compress(data) + deflater.flush()
 
 
 CODINGS = {
@@ -58,7 +54,12 @@ SOUND = [
         one("bodies", f"{coding}", coded(coding, squeeze(TEXT)), fast=Fine(TEXT), reused=True)
         for coding, squeeze in CODINGS.items()
     ),
-    one("bodies", "deflate without zlib's frame", coded("deflate", bare(TEXT)), fast=Fine(TEXT)),
+    one(
+        "bodies",
+        "deflate without zlib's frame",
+        coded("deflate", deflate(TEXT, -zlib.MAX_WBITS)),
+        fast=Fine(TEXT),
+    ),
     one(
         "bodies",
         "gzip in two members",

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import select
 import socket
 import ssl
 import struct

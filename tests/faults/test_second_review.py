@@ -102,8 +102,8 @@ def test_a_redirects_body_is_bounded_in_downloads(session, tmp_path: Any) -> Non
             requests = [
                 grequests.get(f"{server.url}/{name}", session=session) for name in ("big", "small")
             ]
-            found = sorted(client.download(requests, tmp_path), key=lambda each: each.index)
-            big, small = found
+            found = client.download(requests, tmp_path)
+            big, small = sorted(found, key=lambda each: each.index)
         grequests.close()
         if session is not None:
             session.close()
