@@ -84,8 +84,9 @@ audit: $(READY) .suites/audit/.ready ## pip-audit on what is installed here, and
 	.suites/audit/bin/python -m pip install -qq pip-audit
 	@touch $@
 
-lint: $(READY) ## ruff (rules and format) and mypy
+lint: $(READY) ## ruff (all rules; in tests what cannot be right), its format, and mypy
 	$(BIN)/ruff check --output-format concise .
+	$(BIN)/ruff check --output-format concise --isolated --select E9,F --target-version py310 tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import socket
 
-import gevent
 import pytest
 import requests
 from servers import Server, answer

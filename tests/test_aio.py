@@ -19,7 +19,7 @@ import grequests
 from anywhere.programs import run as run_program
 from grequests import _hub_thread
 from grequests._aio import amap, arun
-from servers import PATIENCE, Gate, Server, answer, eventually, hang_up, say_target
+from servers import PATIENCE, Gate, Server, answer, eventually, hang_up
 
 
 def _asyncio(main: Any) -> Any:
@@ -613,7 +613,7 @@ def test_a_loop_that_is_closed_in_the_middle(server, gate):
     results = arun(mixed(server))
 
     async def read():
-        return (await anext(results)).response.text
+        return (await anext(results)).response.text  # noqa: F821 - deleted at the end only
 
     assert loop.run_until_complete(read()) == "/fast"
     eventually(lambda: gate.arrived == 9)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recording import LEFT_BY_REQUESTS, Answer, Lanes, Recorder, request_of, sealed_environment
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPProxyAuth
-from servers import Server, answer, echo
+from servers import answer, echo
 
 import grequests
 from grequests import _general, _stock

@@ -7,18 +7,17 @@ import io
 import random
 import subprocess
 import sys
-import zlib
 
 import pytest
 import requests
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from requests.exceptions import ContentDecodingError
 from urllib3 import HTTPResponse
 from urllib3.exceptions import DecodeError
 
+from codings import deflate
 from grequests._decode import decode_body, unfold
 from grequests._exceptions import BodyTooLargeError
+from recording import ENDS_TOO_EARLY
 
 TEXT = b"text " * 5000
 
@@ -38,9 +37,6 @@ def head(*codings: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-TOO_EARLY = "the compressed data ends too early"
-
-
 def both(coding: str, body: bytes) -> bytes | str:
     """What both make of it: the content, or the text of the error."""
     outcomes = []
@@ -52,14 +48,10 @@ def both(coding: str, body: bytes) -> bytes | str:
         except ContentDecodingError as error:
             assert isinstance(error.__cause__ or error.args[0], DecodeError)
             outcomes.append(str(error))
-    if outcomes[0] != TOO_EARLY:  # which urllib3 takes for the end
-        assert outcomes[0] == outcomes[1]
-    return outcomes[0]
-
-
-def squeeze(data: bytes, window: int = 15) -> bytes:
-    deflater = zlib.compressobj(wbits=window)
-    return deflater.compress(data) + deflater.flush()
+    ours, theirs = outcomes
+    # Where it ends too early, urllib3 may take what there is for the whole.
+    assert ours == theirs or (ours in ENDS_TOO_EARLY and isinstance(theirs, bytes))
+    return ours
 
 
 def test_no_coding():
@@ -108,7 +100,7 @@ def test_members_of_gzip_with_next_to_nothing_in_them_are_refused():
 
 @pytest.mark.parametrize("window", [15, -15])
 def test_both_forms_of_deflate(window):
-    assert both("deflate", squeeze(TEXT, window)) == TEXT
+    assert both("deflate", deflate(TEXT, window)) == TEXT
 
 
 def test_brotli_and_zstd_where_there_are_packages():
@@ -121,11 +113,11 @@ def test_brotli_and_zstd_where_there_are_packages():
 
 @pytest.mark.parametrize("coding", ["deflate, gzip", "deflate,gzip", "deflate , GZIP"])
 def test_codings_upon_codings(coding):
-    assert both(coding, gzip.compress(squeeze(TEXT))) == TEXT
+    assert both(coding, gzip.compress(deflate(TEXT))) == TEXT
 
 
 def test_codings_in_several_lines():
-    assert decode_body(head("deflate", "gzip"), gzip.compress(squeeze(TEXT))) == TEXT
+    assert decode_body(head("deflate", "gzip"), gzip.compress(deflate(TEXT))) == TEXT
 
 
 @pytest.mark.parametrize(
@@ -146,35 +138,39 @@ def test_a_bomb_is_as_large_as_with_requests():
     assert both("gzip", gzip.compress(bytes(30_000_000))) == bytes(30_000_000)
 
 
-CODINGS = st.sampled_from(
-    ["gzip", "deflate", "br", "zstd", "gzip, deflate", "deflate, gzip", "x-gzip"]
-)
+CODINGS = [
+    "gzip",
+    "x-gzip",
+    "deflate",
+    "br",
+    "zstd",
+    "gzip, deflate",
+    "deflate, gzip",
+    "gzip, zstd",
+]
+CHANGES = ["cut", "flip", "drop", "add"]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
-@given(
-    coding=CODINGS,
-    seed=st.integers(0, 1000),
-    change=st.sampled_from(["cut", "flip", "drop", "add"]),
-)
-def test_bodies_that_are_damaged(coding, seed, change):
+def changed(body: bytes, seed: int, change: str) -> bytes:
+    """It, but for one place."""
     randomness = random.Random(seed)
-    data = randomness.randbytes(randomness.randrange(300)) + b"text " * 20
-    body = {
-        "gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": squeeze,
-        "deflate, gzip": lambda data: gzip.compress(squeeze(data)),
-        "gzip, deflate": lambda data: squeeze(gzip.compress(data)),
-    }.get(coding, bytes)(data)  # fmt: skip
     place = randomness.randrange(len(body))
-    damaged = {
-        "cut": body[:place],
-        "flip": body[:place]
-        + bytes([body[place] ^ 1 << randomness.randrange(8)])
-        + body[place + 1 :],
-        "drop": body[:place] + body[place + 1 :],
-        "add": body[:place] + randomness.randbytes(3) + body[place:],
+    before, after = body[:place], body[place:]
+    return {
+        "none": body,
+        "cut": before,
+        "flip": before + bytes([after[0] ^ 1 << randomness.randrange(8)]) + after[1:],
+        "drop": before + after[1:],
+        "add": before + randomness.randbytes(3) + after,
     }[change]
-    both(coding, damaged)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("coding", CODINGS)
+def test_bodies_that_are_damaged(coding: str, change: str):
+    for seed in range(60):
+        data = random.Random(seed).randbytes(5 * seed) + b"text " * 20
+        both(coding, changed(encoded(coding, data), seed, change))
 
 
 # With a limit
@@ -187,7 +183,7 @@ def encoded(coding: str, data: bytes) -> bytes:
         elif each == "zstd":
             data = pytest.importorskip("backports.zstd").compress(data)
         else:
-            data = {"gzip": gzip.compress, "deflate": squeeze}[each](data)
+            data = deflate(data) if each == "deflate" else gzip.compress(data, mtime=0)
     return data
 
 
@@ -289,41 +285,34 @@ def test_a_gigabyte_in_a_small_body_takes_a_few_megabytes(coding: str):
     assert sum(kilobytes) < 8 * 1024
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
-@given(
-    coding=CODINGS,
-    seed=st.integers(0, 1000),
-    size=st.sampled_from([0, 100, 3000, 40_000]),
-    spare=st.sampled_from([0, 1, 100_000]),
-    change=st.sampled_from(["none", "cut", "flip", "drop", "add"]),
-)
-def test_with_a_limit_that_is_kept_nothing_else_differs(
-    coding: str, seed: int, size: int, spare: int, change: str
-):
-    randomness = random.Random(seed)
-    data = randomness.randbytes(size) + b"text " * size
-    body = encoded(coding.replace("x-", ""), data)
-    place = randomness.randrange(len(body))
-    body = {
-        "none": body,
-        "cut": body[:place],
-        "flip": body[:place]
-        + bytes([body[place] ^ 1 << randomness.randrange(8)])
-        + body[place + 1 :],
-        "drop": body[:place] + body[place + 1 :],
-        "add": body[:place] + randomness.randbytes(3) + body[place:],
-    }[change]
-    outcomes = []
-    for limit in (None, max(len(data), len(body)) + spare):
-        try:
-            outcomes.append(decode_body(head(coding), body, limit))
-        except ContentDecodingError as error:
-            outcomes.append(str(error))
-        except BodyTooLargeError:
-            outcomes.append(outcomes[0])  # damage can make it so
-            assert change in ("flip", "drop", "add")
-            assert isinstance(outcomes[0], str) or len(outcomes[0]) > limit
-    assert outcomes[0] == outcomes[1]
+def outcome(coding: str, body: bytes, limit: int | None) -> bytes | str | type[BodyTooLargeError]:
+    try:
+        return decode_body(head(coding), body, limit)
+    except ContentDecodingError as error:
+        return str(error)
+    except BodyTooLargeError:
+        return BodyTooLargeError
+
+
+@pytest.mark.parametrize("size", [0, 100, 3000, 40_000])
+@pytest.mark.parametrize("change", ["none", *CHANGES])
+@pytest.mark.parametrize("coding", CODINGS)
+def test_with_a_limit_that_is_kept_nothing_else_differs(coding: str, change: str, size: int):
+    for seed in range(20):
+        data = random.Random(seed).randbytes(size) + b"text " * size
+        body = changed(encoded(coding, data), seed, change)
+        free = outcome(coding, body, None)
+        for spare in (0, 1, 100_000):
+            limit = max(len(data), len(body)) + spare
+            bound = outcome(coding, body, limit)
+            if bound is BodyTooLargeError:  # damage can make it so
+                assert change in ("flip", "drop", "add")
+                assert isinstance(free, str) or len(free) > limit
+            elif "zstd" in coding and isinstance(free, str):
+                # libzstd compares sizes, and says so otherwise, where there is room for a frame.
+                assert isinstance(bound, str) or len(bound) <= limit
+            else:
+                assert bound == free
 
 
 # Header values

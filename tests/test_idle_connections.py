@@ -13,8 +13,7 @@ from conftest import descriptors, live_watchers
 from servers import Server, answer, eventually
 
 import grequests
-from grequests._engine import Engine, _engine, _pool, current_engine
-from grequests._engine._budget import Budget
+from grequests._engine import _engine, _pool, current_engine
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

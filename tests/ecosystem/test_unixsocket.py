@@ -104,9 +104,8 @@ def test_a_socket_that_is_not_there(tmp_path):
     url = f"http+unix://{quote_plus(str(tmp_path / 'none'))}/"
     failed = []
     with requests_unixsocket.Session() as session:
-        grequests.map(
-            gets([url] * 2, session=session), exception_handler=lambda r, e: failed.append(e)
-        )
+        keep = lambda request, error: failed.append(error)  # noqa: F821 - deleted at the end only
+        grequests.map(gets([url] * 2, session=session), exception_handler=keep)
         with pytest.raises(requests.ConnectionError) as plain:
             session.get(url)
     assert [(type(e), str(e)) for e in failed] == [(requests.ConnectionError, str(plain.value))] * 2

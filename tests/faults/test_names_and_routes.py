@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 import pytest
-from anywhere.programs import environment, finish, started
+from anywhere.programs import finish, started
 from engine.raw import Peer, RawServer, answer
 
 from .harness import LATE

@@ -26,7 +26,7 @@ import trustme
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.poolmanager
-import urllib3.response
+import urllib3.response  # noqa: F401 - a place where names are found
 from servers import Request, Server, answer
 
 PACKAGES = ("requests", "urllib3", "http.client", "ssl", "socket")

@@ -33,7 +33,6 @@ from grequests.testing import (
     Fault,
     Load,
     Rule,
-    SentRequest,
     UnexpectedRequestError,
 )
 from servers import answer as whole_answer, eventually
