@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import zlib
 from typing import Any
 
@@ -18,7 +19,8 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import DecodeError
 
 import grequests
-from grequests._decode import decode_body
+from grequests import _strict
+from grequests._decode import PIECE, decode_body
 from grequests._strict import _Gunzip, expect_whole
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -240,6 +242,47 @@ def test_so_much_at_most(size: int, step: int) -> None:
     made.append(decoder.decompress(b""))
     assert b"".join(made) == b"small" + bytes(5000) + b"small"
     assert not decoder.has_unconsumed_tail
+
+
+@pytest.mark.parametrize("beside", [-1, 0, 1])
+@pytest.mark.parametrize("size", [-1, 1000, 70_000])
+def test_members_and_the_pieces_that_zlib_is_given(beside: int, size: int) -> None:
+    """Members that end at a piece, beside it, and begin across it."""
+    for before in range(PIECE + beside - 20, PIECE + beside):
+        noise = random.Random(before).randbytes(before)
+        first = gzip.compress(noise, 0, mtime=0)
+        body = first + gzip.compress(b"", mtime=0) * 900 + GZIP + first + SMALL
+        decoder = _Gunzip()
+        found = [decoder.decompress(body, size)]
+        while decoder.has_unconsumed_tail:
+            found.append(decoder.decompress(b"", size))
+            assert size < 0 or len(found[-1]) <= size
+        assert b"".join(found) == noise + TEXT + noise + b"small"
+
+
+def test_a_flood_of_members_at_once_is_not_copied_over_and_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+
+    class Zlib:
+        def decompressobj(self, bits: int) -> Any:
+            inner = zlib.decompressobj(bits)
+
+            class Inflater:
+                def __getattr__(self, name: str) -> Any:
+                    return getattr(inner, name)
+
+                def decompress(self, data: bytes, size: int) -> bytes:
+                    given.append(len(data))
+                    return inner.decompress(data, size)
+
+            return Inflater()
+
+    monkeypatch.setattr(_strict, "zlib", Zlib())
+    assert _Gunzip().decompress(gzip.compress(b"", mtime=0) * 10_000 + SMALL) == b"small"
+    assert len(given) <= 10_001 + 20
+    assert max(given) <= PIECE
 
 
 @pytest.mark.parametrize("body", [GZIP[:-5], b"no gzip at all", GZIP[:-8] + bytes(8)])

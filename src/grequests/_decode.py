@@ -31,7 +31,8 @@ GZIP: Final = 16 + zlib.MAX_WBITS
 #: who write many (bgzip, logs that are appended to) put kilobytes into each.
 _MEMBERS: Final = 1000
 _PER_MEMBER: Final = 64
-_PIECE: Final = 16384
+#: Bytes that zlib is given at once of what may be many members: it copies what follows each.
+PIECE: Final = 16384
 MEMBER: Final = b"\x1f\x8b\x08"
 #: Frames, and those to be skipped.
 _FRAME: Final = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
@@ -152,7 +153,7 @@ def _gunzip_members(body: bytes, start: int, first: bytes, most: int) -> bytes:
             msg = f"more than {members - 1} gzip members with {size} bytes in them"
             raise _FloodError(msg)
         while not inflater.eof and start < len(body) and not (most and size >= most):
-            piece = body[start : start + _PIECE]
+            piece = body[start : start + PIECE]
             made = inflater.decompress(inflater.unconsumed_tail + piece, most - size if most else 0)
             start += len(piece) - len(inflater.unused_data)
             pieces.append(made)

@@ -18,7 +18,7 @@ from urllib3.exceptions import DecodeError
 from urllib3.response import ContentDecoder, DeflateDecoder, GzipDecoder
 from urllib3.util.response import is_fp_closed
 
-from ._decode import CUT, GZIP, MEMBER, is_unfinished
+from ._decode import CUT, GZIP, MEMBER, PIECE, is_unfinished
 
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
@@ -221,22 +221,28 @@ class _Gunzip(ContentDecoder):
         """
         made = bytearray()
         data, self._rest = self._rest + data, b""
+        start = 0
         while not self._is_over:
-            if 0 <= max_length <= len(made) or (self._obj.eof and not self._begin(data)):
-                self._rest = b"" if self._is_over else data
+            if 0 <= max_length <= len(made):
                 break
-            made += self._obj.decompress(data, max(max_length - len(made), 0))
-            data = self._obj.unconsumed_tail or self._obj.unused_data
-            if not data:
+            if self._obj.eof and not self._begin(data[start : start + len(MEMBER)]):
                 break
+            # By pieces: zlib copies what follows a member, however much that is.
+            piece = data[start : start + PIECE]
+            made += self._obj.decompress(piece, max(max_length - len(made), 0))
+            start += len(piece) - len(self._obj.unconsumed_tail or self._obj.unused_data)
+            if start == len(data):
+                break
+        if not self._is_over:
+            self._rest = data[start:]
         return bytes(made)
 
-    def _begin(self, data: bytes) -> bool:
-        """Whether another member begins here."""
-        if data.startswith(MEMBER):
+    def _begin(self, first: bytes) -> bool:
+        """Whether another member begins with these bytes, as many as it is known by."""
+        if first == MEMBER:
             self._obj = zlib.decompressobj(GZIP)
             return True
-        self._is_over = not MEMBER.startswith(data)
+        self._is_over = not MEMBER.startswith(first)
         return False
 
     @property
