@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from http.client import HTTPConnection
@@ -11,12 +12,12 @@ import pytest
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from servers import Server
+from servers import Server, answer
 from test_address_policy import POLICY, Odd, outcome
 from urllib3.connection import HTTPConnection as PoolConnection
 
 import grequests
-from grequests import AddressDeniedError, AddressPolicy, AsyncRequest
+from grequests import AddressDeniedError, AddressPolicy, AsyncRequest, _green_dial
 from grequests._engine import _pool
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -189,3 +190,133 @@ def _has_ipv6():
         sock.connect(("2001:db8::1", 80))
         return True
     return False
+
+
+# Sessions and adapters that come by a pool, or another adapter, only while they send.
+
+
+class Anew(HTTPAdapter):
+    def send(self, request, **kwargs):
+        self.init_poolmanager(10, 10)
+        return super().send(request, **kwargs)
+
+
+class Another(HTTPAdapter):
+    def send(self, request, **kwargs):
+        return HTTPAdapter().send(request, **kwargs)
+
+
+class MountsLate(requests.Session):
+    def request(self, method, url, **kwargs):
+        self.mount("http://", HTTPAdapter())
+        return super().request(method, url, **kwargs)
+
+
+class ByUrl(requests.Session):
+    def get_adapter(self, url):
+        return self.adapters.setdefault(url, HTTPAdapter())
+
+
+class Around(requests.Session):
+    def request(self, method, url, **kwargs):
+        with requests.Session() as inner:
+            return inner.request(method, url, **kwargs)
+
+
+def mounted(adapter):
+    session = requests.Session()
+    session.mount("http://", adapter)
+    return session
+
+
+def mounting_hook():
+    session = Odd()
+    session.hooks["response"].append(
+        lambda *_, **__: session.mount("http://127.0.0.2", HTTPAdapter())
+    )
+    return session
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of adapters that nobody closes
+@pytest.mark.parametrize("way", ["directly", "by a redirect"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: mounted(Anew()), lambda: mounted(Another()), MountsLate, ByUrl, Around, mounting_hook],
+    ids=["anew", "another", "late", "by URL", "around", "hook"],
+)
+def test_pools_that_come_while_it_is_sent(server, forbidden, make, way):
+    server.on("/away", lambda _: answer(b"", "302 Found", f"Location: {forbidden.url('/a')}"))
+    with make() as session:
+        assert outcome(server.url("/a"), session).response.text == "/a"
+        url = forbidden.url("/a") if way == "directly" else server.url("/away")
+        assert_denied(url, session)
+
+
+def test_who_sends_again_by_an_adapter_of_its_own(server, forbidden):
+    def lead_on(response, **_kwargs):
+        with requests.Session() as inner:
+            return inner.get(forbidden.url("/a"))
+
+    with Odd() as session:
+        session.hooks["response"].append(lead_on)
+        assert_denied(server.url("/a"), session)
+
+
+def test_what_else_is_connected_to_meanwhile_is_nobodys_business(server, forbidden):
+    """A hook that stores what came, a log that goes to a server."""
+    seen = []
+
+    class ToServer(logging.Handler):
+        def emit(self, record):
+            with contextlib.closing(HTTPConnection("127.0.0.2", port)) as log:
+                log.connect()
+                seen.append(record.msg)
+
+    def store(response, **_kwargs):
+        logger.warning("stored")
+        with socket.create_connection(("127.0.0.2", port)):
+            seen.append("socket")
+
+    logger = logging.Logger("stores")
+    logger.addHandler(ToServer())
+    with socket.create_server(("127.0.0.2", 0)) as listener, Odd() as session:
+        port = listener.getsockname()[1]
+        session.hooks["response"].append(store)
+        assert outcome(server.url("/a"), session).response.text == "/a"
+    assert seen == ["stored", "socket"]
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h"])
+def test_pysocks_is_given_the_proxys_address_that_was_judged(monkeypatch, forbidden, scheme):
+    """Its name means another one when it asks for itself."""
+    pytest.importorskip("socks")
+    names = {"proxy.test": "127.0.0.1", "target.test": "127.0.0.1"}
+    resolve = _green_dial._resolve
+    monkeypatch.setattr(_green_dial, "_resolve", lambda host: resolve(names.get(host, host)))
+    changed = socket.getaddrinfo
+
+    def later(host, *args, **kwargs):
+        return changed("127.0.0.2" if host in names else host, *args, **kwargs)
+
+    monkeypatch.setattr("socks.socket.getaddrinfo", later)
+    heard = []
+
+    def proxy(listener):
+        sock, _ = listener.accept()
+        with sock:
+            heard.append(sock.recv(1000))
+            if scheme.startswith("socks5"):
+                sock.sendall(b"\5\0")
+                heard.append(sock.recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, Odd() as session:
+        thread = threading.Thread(target=proxy, args=(listener,))
+        thread.start()
+        proxies = {"http": f"{scheme}://proxy.test:{listener.getsockname()[1]}"}
+        result = outcome("http://target.test:9/", session, proxies=proxies)
+        thread.join()
+    assert isinstance(result.error, requests.ConnectionError)
+    if scheme in ("socks4a", "socks5h"):
+        assert b"target.test" in heard[-1]
+    else:
+        assert socket.inet_aton("127.0.0.1") in heard[-1]

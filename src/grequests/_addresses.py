@@ -30,6 +30,8 @@ _SPECIAL: Final = tuple(
         *("3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
     )
 )
+#: All of IPv6 that IANA gives out to anybody (RFC 4291 section 2.4).
+_GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
 #: Ways to write an IPv4 address into an IPv6 one, by where it stands (bits from the right).
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
@@ -149,6 +151,8 @@ def _is_in(address: _Address, networks: tuple[_Network, ...]) -> bool:
 
 
 def _is_special(address: _Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL:
+        return address not in _NAT64  # which is what is inside
     return not address.is_global or address.is_multicast or _is_in(address, _SPECIAL)
 
 

@@ -29,6 +29,7 @@ from requests.utils import check_header_validity
 from urllib3.exceptions import InsecureRequestWarning
 
 from . import Rate, Retry, Timeout, __version__, request, run
+from ._settings import MAX_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -94,7 +95,8 @@ class Options(argparse.Namespace):
     retries: int
     ordered: bool
     timeout: float
-    max_time: float | None
+    max_time: float
+    max_body: int
     method: str
     header: list[tuple[str, str]]
     redirects: bool
@@ -124,7 +126,7 @@ class Options(argparse.Namespace):
             "timeout": Timeout(connect=self.timeout, read=self.timeout, total=self.max_time),
             # Who names the URLs wants to know of each what became of it.
             "circuit": None,
-            "max_body": None,
+            "max_body": self.max_body,
             "ordered": self.ordered,
         }
 
@@ -191,7 +193,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="to wait for a connection, and for each next part of an answer (default: 30)",
     )
-    add("--max-time", type=_seconds, metavar="SECONDS", help="for all of an answer")
+    add(
+        "--max-time",
+        type=_seconds,
+        default=Timeout.total,
+        metavar="SECONDS",
+        help=f"for all of an answer (default: {Timeout.total:g})",
+    )
+    add(
+        "--max-body",
+        type=_count,
+        default=MAX_BODY,
+        metavar="BYTES",
+        help=f"of an answer, without its coding; more is a failure (default: {MAX_BODY})",
+    )
     add("-X", "--method", type=_method, default="GET", metavar="NAME", help="(default: GET)")
     add(
         *("-H", "--header"),

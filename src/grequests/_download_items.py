@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ._asyncrequest import AsyncRequest
 from ._checks import check_seconds
 from ._exceptions import MissingExtraError, NotARequestError, PolicyError
 from ._orders import Order
+from ._safe_url import safe_text, safe_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _WANTED: Final = "64 hexadecimal digits, or a mapping of URLs to such"
 _MAPPING: Final = "a mapping of URLs if there may be more than one file"
+
+
+def _shown(item: Any) -> str:
+    """As dataclasses are shown, without the secrets of URLs and of what errors say of them."""
+    values = {each.name: getattr(item, each.name) for each in fields(item)}
+    if isinstance(values["url"], (str, bytes)):
+        values["url"] = safe_url(values["url"])
+    shown = ", ".join(f"{name}={safe_text(repr(value))}" for name, value in values.items())
+    return f"{type(item).__name__}({shown})"
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,9 @@ class DownloadItem:
     url: str | AsyncRequest
     name: str | None = None
     sha256: str | bool | None = None
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,9 @@ class Download:
     skipped: bool
     attempts: tuple[Attempt, ...]
     error: BaseException | None
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
     @property
     def ok(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ._safe_url import safe_text, safe_url
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -57,7 +59,7 @@ class RequestInFlightError(GRequestsError, RuntimeError):
     """A request was sent while it was being sent already.
 
     Attributes:
-        url: its URL.
+        url: its URL, as it was given.
         index: its position among the requests, from 0, or None if it was sent by itself.
     """
 
@@ -65,7 +67,7 @@ class RequestInFlightError(GRequestsError, RuntimeError):
         self.url = url
         self.index = index
         where = "" if index is None else f" (item {index} of the requests)"
-        super().__init__(f"the request for {url!r}{where} is in flight already")
+        super().__init__(f"the request for {safe_url(url)!r}{where} is in flight already")
 
 
 class InvalidSizeError(GRequestsError, ValueError):
@@ -91,7 +93,7 @@ class PolicyError(GRequestsError, ValueError):
     def __init__(self, name: str, value: object, wanted: str) -> None:
         self.name = name
         self.value = value
-        super().__init__(f"{name} must be {wanted}, not {value!r}")
+        super().__init__(f"{name} must be {wanted}, not {safe_text(repr(value))}")
 
 
 class TotalTimeoutError(GRequestsError, TimeoutError):

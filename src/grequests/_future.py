@@ -17,6 +17,7 @@ from ._exceptions import RequestCancelledError
 from ._flow import Flow
 from ._outcomes import Plan, forget
 from ._results import Result
+from ._safe_url import safe_url
 from ._signals import heard
 from ._task import Task
 
@@ -49,7 +50,7 @@ class Future:
 
     def __repr__(self) -> str:
         state = "running" if self._result is None else repr(self._result)
-        return f"<Future {self.request.method} {self.request.url} {state}>"
+        return f"<Future {self.request.method} {safe_url(self.request.url)} {state}>"
 
     def done(self) -> bool:
         """Whether there is a result; that of a cancelled request counts."""

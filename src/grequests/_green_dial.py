@@ -11,6 +11,7 @@ It may not know: pools, managers, sessions, Requests.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import socket
@@ -34,6 +35,7 @@ from ._address_guard import (
     is_peer_permitted,
     permitted,
 )
+from ._framing import settle_framing
 from ._green_socket import GreenSocket, adopt, getaddrinfo
 from ._green_tls import GreenTLS, ThreadedTLS, TLSContext, context_for, context_for_proxy
 from ._green_twin import Names, twin
@@ -41,7 +43,7 @@ from ._stock import is_stock, sockets_untouched
 from ._threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "bind",
@@ -128,6 +130,29 @@ def check_proxied(conn: Any, host: str, url: str = "") -> None:
         check_target(target.strip("[]"), _resolve)
 
 
+@contextlib.contextmanager
+def _as_judged(conn: Any, options: dict[str, Any]) -> Iterator[None]:
+    """Have PySocks, which looks names up by itself, dial the addresses that were judged.
+
+    Raises:
+        AddressDeniedError: the policy does not permit the proxy's, or the target's.
+    """
+    proxy = check_target(options["proxy_host"], _resolve)
+    target, name = check_target(conn.host, _resolve), conn._dns_host
+    conn._socks_options = {**options, "proxy_host": _first(proxy)}
+    if not options["rdns"]:
+        conn._dns_host = _first(target)
+    try:
+        yield
+    finally:
+        conn._socks_options, conn._dns_host = options, name
+
+
+def _first(addresses: list[str]) -> str:
+    """The one to connect to: of IPv4 if there is such, as SOCKS 4 knows no other."""
+    return min(addresses, key=lambda address: ":" in address)
+
+
 def bind(conn: Any) -> None:
     """Make a urllib3 connection dial green sockets whenever our greenlets use it."""
     # vcrpy's stand-ins dial through another, which alone knows what it was made with: addresses,
@@ -156,6 +181,8 @@ class _FinalResponse(http.client.HTTPResponse):
     def begin(self) -> None:
         is_new = self.headers is None
         super().begin()
+        if is_new:
+            settle_framing(self)
         if is_new and _is_ambiguous(self):
             _spend(self.fp)
 
@@ -290,10 +317,8 @@ class _Dialler(_Bound):
         if not is_guarded():
             return self._dial(conn)
         options = getattr(conn, "_socks_options", None)
-        if options is not None:  # PySocks dials the proxy, which dials the target
-            check_target(options["proxy_host"], _resolve)
-            check_target(conn.host, _resolve)
-        sock = self._dial(conn)
+        with contextlib.nullcontext() if options is None else _as_judged(conn, options):
+            sock = self._dial(conn)
         check_peer(conn.host, sock)
         return sock
 

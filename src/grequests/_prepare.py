@@ -60,6 +60,8 @@ SIMPLE_URL: Final = re.compile(
 _AUTHORITY: Final = re.compile(rf"(?:[^@/?#]*@)?(?:{_HOST})(?::[0-9]+)?")
 _MAX_PORT: Final = 65535
 #: As in http.client: a line break that is not folded.
+#: What no header's name begins with, as http.client has it.
+_BLANKS: Final = " \t\n\r\f\v"
 _DANGEROUS: Final = re.compile(r"[\0\r\n]")
 _LINE_BREAK: Final = re.compile(r"\n(?![ \t])|\r(?![ \t\n])")
 
@@ -381,6 +383,9 @@ def _header_line(name: str, value: str) -> str:
         if _DANGEROUS.search(name) or _DANGEROUS.search(value):
             msg = f"Invalid header {name!r}: it has a NUL or a line break"
             raise InvalidHeader(msg)
+    if not name or ":" in name or name[0] in _BLANKS:  # (of an `auth`: Requests looks at no other)
+        msg = f"Invalid header name {name.encode()!r}"
+        raise ValueError(msg)
     return f"{name}: {value}"
 
 

@@ -21,6 +21,7 @@ from requests.utils import get_encoding_from_headers
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
 from ._decode import unfold
+from ._framing import settle_framing
 from ._strict import expect_whole
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ def build_streamed_raw(head: bytes, source: tuple[Any, ...], stream: BodyStream)
 def _begin(file: Any, source: tuple[Any, ...]) -> http.client.HTTPResponse:
     original = http.client.HTTPResponse(_FileSocket(file), method=source[1])  # type: ignore[arg-type]
     original.begin()
+    settle_framing(original)
     return original
 
 

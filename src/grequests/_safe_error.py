@@ -54,6 +54,11 @@ def _hide(error: BaseException) -> None:
         start, end = error.start, error.end
         error.object = "*" * start + error.object[start:end] + "*" * (len(error.object) - end)
         error.args = (error.encoding, error.object, start, end, error.reason)
+    elif isinstance(error, UnicodeDecodeError):
+        start, end = error.start, error.end
+        raw = b"*" * start + error.object[start:end] + b"*" * (len(error.object) - end)
+        error.object = raw
+        error.args = (error.encoding, raw, start, end, error.reason)
     elif isinstance(error, ValueError):
         said = tuple(_hidden(each) if isinstance(each, str) else each for each in error.args)
         if said != error.args:

@@ -85,9 +85,9 @@ _FRAMED: Final = re.compile(
 _NO_CONTENT: Final = 204
 _BODILESS: Final = re.compile(rb"HTTP/1\.[01] (?:204|304)")
 _TRANSFER_CODED: Final = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
-#: "identity", of RFC 2616, says nothing.
+#: "identity", of RFC 2616, says nothing. (With a tab behind it, it is not chunked to llhttp.)
 _PLAIN_CODING: Final = re.compile(
-    rb"\ntransfer-encoding:[ \t]*(chunked|identity)[ \t]*(?:\r|\Z)", re.IGNORECASE
+    rb"\ntransfer-encoding:[ \t]*(chunked|identity) *(?:\r|\Z)", re.IGNORECASE
 )
 _ANY_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
 #: What a head cannot contain, whoever reads it: NUL, a bare CR, a fold of the status line.
