@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import errno
 import hashlib
 import json
 import os
@@ -41,6 +42,8 @@ _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 _SETTLED: Final = 60
 #: Bytes that are hashed before others have their turn.
 _STEP: Final = 1 << 20
+#: How often a part is opened anew because another process has taken it away meanwhile.
+_TRIES: Final = 100
 #: Bytes of a record, at most. Nobody's but ours has more.
 _LONGEST_RECORD: Final = 1 << 16
 
@@ -198,10 +201,8 @@ class Part:
         Raises:
             OSError: it cannot be opened or is in use.
         """
-        self._descriptor = self._opened()
+        self._take()
         try:
-            _lock(self._descriptor)
-            self._is_ours = True
             if os.fstat(self._descriptor).st_size < offset:
                 self.close()
                 return False
@@ -213,6 +214,39 @@ class Part:
             self.close()
             raise
         return True
+
+    def _take(self) -> None:
+        """Open and lock what is there, and is still there then.
+
+        Between the two another process may have given it its name, or removed it.
+
+        Raises:
+            OSError: it cannot be opened or is in use.
+        """
+        self._is_ours = False
+        for _ in range(_TRIES):
+            with contextlib.suppress(FileExistsError):  # somebody else has just made it
+                self._descriptor = self._opened()
+                try:
+                    _lock(self._descriptor)
+                    # (What an opener has found elsewhere has no name to lose.)
+                    is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+                    self._is_ours = not is_file or self._is_there()
+                finally:
+                    if not self._is_ours:
+                        self.close()
+            if self._is_ours:
+                return
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), self.path)
+
+    def _is_there(self) -> bool:
+        """Whether what is open is what has the part's name."""
+        mine = os.fstat(self._descriptor)
+        try:
+            there = os.lstat(self.path)
+        except FileNotFoundError:
+            return False
+        return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
 
     def _opened(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
@@ -309,20 +343,27 @@ class Part:
         Raises:
             OSError: that is not possible, or it is not the file any more that was written to.
         """
-        mine, there = os.fstat(self._descriptor), os.lstat(self.path)
-        if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
-            msg = f"somebody has replaced {self.path}"
+        if not self._is_there():
+            msg = f"somebody has replaced or removed {self.path}"
             raise FileExistsError(msg)
         os.replace(self.path, path)
         self._forget_record()
 
     def remove(self) -> None:
-        """Leave nothing behind of what was written, as far as that is possible."""
+        """Leave nothing behind of what was written, as far as that is possible.
+
+        What another process has taken since is left to it.
+        """
         if not self._is_ours:
             return
-        for each in (self._record_path, self.path):
-            with contextlib.suppress(OSError):
-                os.unlink(each)
+        with contextlib.suppress(OSError):
+            if self._descriptor < 0 and fcntl is not None:
+                self._take()
+            for each in (self._record_path, self.path):
+                with contextlib.suppress(OSError):
+                    os.unlink(each)
+        self._is_ours = False
+        self.close()
 
 
 def _checked(record: Record) -> Record | None:
