@@ -139,6 +139,11 @@ def swallowing(host: str) -> Iterator[None]:
             filler = stack.enter_context(socket.socket(family))
             filler.setblocking(False)
             filler.connect_ex((host, PORT))
+        with contextlib.suppress(TimeoutError):
+            while True:  # until one is swallowed indeed
+                probe = stack.enter_context(socket.socket(family))
+                probe.settimeout(0.5)
+                probe.connect((host, PORT))
         yield
 
 
