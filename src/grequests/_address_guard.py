@@ -38,8 +38,10 @@ _policy: ContextVar[AddressPolicy | None] = ContextVar("grequests_address_policy
 _is_watching = False
 #: Whose connections are asked about, wherever they come from.
 _HTTP: Final = frozenset(
-    {"http.client", "socks", "urllib3.connection", "urllib3.contrib.socks"}
-    | {"urllib3.util.connection"}
+    (
+        *("http.client", "socks"),
+        *("urllib3.connection", "urllib3.contrib.socks", "urllib3.util.connection"),
+    )
 )
 
 

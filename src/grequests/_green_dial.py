@@ -183,8 +183,8 @@ class _FinalResponse(http.client.HTTPResponse):
         super().begin()
         if is_new:
             settle_framing(self)
-        if is_new and _is_ambiguous(self):
-            _spend(self.fp)
+            if _is_ambiguous(self):
+                _spend(self.fp)
 
     def _close_conn(self) -> None:
         if _has_more(self.fp):

@@ -225,16 +225,18 @@ class Part:
         """
         self._is_ours = False
         for _ in range(_TRIES):
-            with contextlib.suppress(FileExistsError):  # somebody else has just made it
+            try:
                 self._descriptor = self._opened()
-                try:
-                    _lock(self._descriptor)
-                    # (What an opener has found elsewhere has no name to lose.)
-                    is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
-                    self._is_ours = not is_file or self._is_there()
-                finally:
-                    if not self._is_ours:
-                        self.close()
+            except FileExistsError:  # somebody else has just made it
+                continue
+            try:
+                _lock(self._descriptor)
+                # (What an opener has found elsewhere has no name to lose.)
+                is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+                self._is_ours = not is_file or self._is_there()
+            finally:
+                if not self._is_ours:
+                    self.close()
             if self._is_ours:
                 return
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), self.path)

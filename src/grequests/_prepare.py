@@ -59,10 +59,10 @@ SIMPLE_URL: Final = re.compile(
 )
 _AUTHORITY: Final = re.compile(rf"(?:[^@/?#]*@)?(?:{_HOST})(?::[0-9]+)?")
 _MAX_PORT: Final = 65535
-#: As in http.client: a line break that is not folded.
 #: What no header's name begins with, as http.client has it.
 _BLANKS: Final = " \t\n\r\f\v"
 _DANGEROUS: Final = re.compile(r"[\0\r\n]")
+#: As in http.client: a line break that is not folded.
 _LINE_BREAK: Final = re.compile(r"\n(?![ \t])|\r(?![ \t\n])")
 
 #: Hooks by event, as `requests.Request` has them.

@@ -8,7 +8,7 @@ text. Knows errors and texts only.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from ._safe_url import HIDDEN, safe_authority, without_userinfo
 
@@ -49,16 +49,13 @@ def hide_secrets(error: BaseException) -> None:
 
 
 def _hide(error: BaseException) -> None:
-    if isinstance(error, UnicodeEncodeError):
-        # Its text says which characters they are, and where. So does this.
+    if isinstance(error, (UnicodeEncodeError, UnicodeDecodeError)):
+        # Its text says which characters or bytes they are, and where. So does this.
         start, end = error.start, error.end
-        error.object = "*" * start + error.object[start:end] + "*" * (len(error.object) - end)
+        text: Any = error.object
+        star: Any = "*" if isinstance(text, str) else b"*"
+        error.object = star * start + text[start:end] + star * (len(text) - end)
         error.args = (error.encoding, error.object, start, end, error.reason)
-    elif isinstance(error, UnicodeDecodeError):
-        start, end = error.start, error.end
-        raw = b"*" * start + error.object[start:end] + b"*" * (len(error.object) - end)
-        error.object = raw
-        error.args = (error.encoding, raw, start, end, error.reason)
     elif isinstance(error, ValueError):
         said = tuple(_hidden(each) if isinstance(each, str) else each for each in error.args)
         if said != error.args:

@@ -14,21 +14,10 @@ from servers import Server
 import grequests
 from grequests import Client, DownloadItem, PolicyError, RequestInFlightError
 
-from .harness import Odd
-
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 SECRET = "hunter2"
 URL = f"http://me:{SECRET}@127.0.0.1:1/f?token={SECRET}"
-
-
-@pytest.fixture(params=["fast", "general"])
-def session(request):
-    if request.param == "fast":
-        yield None
-        return
-    with Odd() as one:
-        yield one
 
 
 # Chunks whose header is not to the letter what http.client looks for
